@@ -1,0 +1,295 @@
+"""Differentiation: expressions in, expressions out.
+
+`pullback` is the textbooks' `grad_table`: one visit per node in reverse order, the
+cotangent of a node summed over its uses before it is passed on, so the cost is
+linear in the number of edges. `pushforward` is its mirror. Both read the one
+derivative fact of each operation, and both return ordinary nodes, so any nesting
+of the two is the same passes again.
+
+None stands for a derivative that is identically zero; it is never turned into
+an array on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from symgrad.errors import NoDerivativeError
+from symgrad.expr import (
+    Constant,
+    Custom,
+    Expr,
+    Linear,
+    Multilinear,
+    Pointwise,
+    Type,
+    fresh,
+    item,
+)
+from symgrad.ops.reduce import reduce_sum
+from symgrad.ops.shape import zeros
+from symgrad.walk import UNKNOWN, Origin, Origins, mark, topological
+
+Slot = Expr | None
+"""A tangent or cotangent; None is a structural zero."""
+
+
+def pullback(
+    outputs: Sequence[Expr],
+    cotangents: Sequence[Slot],
+    wrt: Sequence[Expr],
+    origins: Mapping[Expr, Origin] | None = None,
+    new_origins: Origins | None = None,
+) -> list[Slot]:
+    """The cotangents of `wrt`, given those of `outputs`.
+
+    Args:
+        outputs: nodes of any shape.
+        cotangents: one per output, of the output's type.
+        wrt: the nodes to differentiate with respect to; everything not below them is constant.
+        origins: where the forward nodes came from, for error messages.
+        new_origins: filled with the origins of the nodes this pass makes.
+
+    Raises:
+        NoDerivativeError: an operation on the way has no derivative.
+    """
+    origins = {} if origins is None else origins
+    new_origins = {} if new_origins is None else new_origins
+    order = topological(outputs)
+    active = active_nodes(order, wrt)
+    pending: dict[Expr, Slot] = {}
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        if cotangent is not None and output in active:
+            _accumulate(pending, output, cotangent)
+    sources = set(wrt)
+    for node in reversed(order):
+        if node not in pending or node in sources:
+            continue
+        cotangent = pending.pop(node)
+        contributions = _pull(node, cotangent, pending, active, origins)
+        for arg, contribution in zip(node.args, contributions, strict=True):
+            if contribution is not None and arg in active:
+                _accumulate(pending, arg, contribution)
+                _record(new_origins, arg, pending[arg], contribution, node, origins)
+    return [pending.get(source) for source in wrt]
+
+
+def pushforward(
+    outputs: Sequence[Expr],
+    wrt: Sequence[Expr],
+    tangents: Sequence[Slot],
+    origins: Mapping[Expr, Origin] | None = None,
+    new_origins: Origins | None = None,
+) -> list[Slot]:
+    """The tangents of `outputs`, given those of `wrt`; the arguments are those of `pullback`.
+
+    Raises:
+        NoDerivativeError: an operation on the way has no derivative.
+    """
+    origins = {} if origins is None else origins
+    new_origins = {} if new_origins is None else new_origins
+    order = topological(outputs)
+    active = active_nodes(order, wrt)
+    table: dict[Expr, Any] = dict(zip(wrt, tangents, strict=True))
+    for node in order:
+        if node not in active or node in table:
+            continue
+        incoming = tuple(table.get(a) for a in node.args)
+        if all(t is None for t in incoming):
+            continue
+        tangent = _push(node, incoming, origins)
+        table[node] = tangent
+        if isinstance(tangent, Expr):
+            origin = origins.get(node, UNKNOWN)
+            mark(new_origins, [tangent], Origin(origin.frame, "", True), origins)
+            if origin.name:
+                new_origins[tangent] = Origin(origin.frame, f"{origin.name}_dot", True)
+    return [table.get(output) for output in outputs]
+
+
+def active_nodes(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
+    """The nodes that depend on `wrt` through values that can carry a derivative."""
+    active = set(wrt)
+    for node in order:
+        if isinstance(node.op.derivative, Constant) or not any(t.inexact for t in node.types):
+            continue
+        if not active.isdisjoint(node.args):
+            active.add(node)
+    return active
+
+
+def _accumulate(pending: dict[Expr, Slot], node: Expr, contribution: Expr) -> None:
+    earlier = pending.get(node)
+    pending[node] = contribution if earlier is None else earlier + contribution
+
+
+def _record(
+    new_origins: Origins,
+    arg: Expr,
+    total: Slot,
+    contribution: Expr,
+    node: Expr,
+    origins: Mapping[Expr, Origin],
+) -> None:
+    """A cotangent is named after its primal and belongs to the line that uses the primal."""
+    mark(new_origins, [contribution], Origin(origins.get(node, UNKNOWN).frame, "", True), origins)
+    origin = origins.get(arg, UNKNOWN)
+    if origin.name and total is not None and total not in origins:
+        new_origins[total] = Origin(origin.frame, f"d_{origin.name}", True)
+
+
+def _pull(
+    node: Expr,
+    cotangent: Any,
+    pending: dict[Expr, Slot],
+    active: set[Expr],
+    origins: Mapping[Expr, Origin],
+) -> Sequence[Slot]:
+    """The cotangents of a node's operands."""
+    if node.op is item:
+        _pull_item(node, cotangent, pending)
+        return (None,)
+    fact = node.op.derivative
+    args = node.args
+    match fact:
+        case Pointwise(partials):
+            return [
+                None if p is None or a not in active else _fit(p(cotangent, node, *args), a)
+                for p, a in zip(partials, args, strict=True)
+            ]
+        case Linear(adjoint, operands):
+            found = adjoint(cotangent, node, *args)
+            found = found if isinstance(found, tuple) else (found,)
+            slots: list[Slot] = [None] * len(args)
+            for i, slot in zip(operands or range(len(args)), found, strict=True):
+                slots[i] = slot
+            return slots
+        case Multilinear(adjoint):
+            return [
+                adjoint(cotangent, i, node, *args) if a in active else None
+                for i, a in enumerate(args)
+            ]
+        case Custom(pullback=None, pushforward=push) if push is not None:
+            return _transposed_pushforward(node, cotangent, active, origins)
+        case Custom(pullback=pull) if pull is not None:
+            return pull(cotangent, node, *args)
+        case _:
+            raise no_derivative(node, origins)
+
+
+def _pull_item(node: Expr, cotangent: Expr, pending: dict[Expr, Any]) -> None:
+    """Collect the cotangents of the results of one operation in a tuple."""
+    (owner,) = node.args
+    slots = list(pending.get(owner) or (None,) * len(owner.type))
+    index = node.params["index"]
+    slots[index] = cotangent if slots[index] is None else slots[index] + cotangent
+    pending[owner] = tuple(slots)  # type: ignore[assignment]
+
+
+def _push(node: Expr, tangents: tuple[Any, ...], origins: Mapping[Expr, Origin]) -> Any:
+    """The tangent of a node, given those of its operands; not all are None."""
+    if node.op is item:
+        return tangents[0][node.params["index"]]
+    fact = node.op.derivative
+    args = node.args
+    match fact:
+        case Pointwise(partials):
+            terms = [
+                p(t, node, *args)
+                for p, t in zip(partials, tangents, strict=True)
+                if p is not None and t is not None
+            ]
+            return _total([_stretch(t, node.type) for t in terms])
+        case Linear(_, operands):
+            varying = operands or range(len(args))
+            if all(tangents[i] is None for i in varying):
+                return None
+            return node.op(
+                *(_instantiate(tangents[i], a) if i in varying else a for i, a in enumerate(args)),
+                **node.params,
+            )
+        case Multilinear():
+            return _total(
+                [
+                    node.op(*args[:i], t, *args[i + 1 :], **node.params)
+                    for i, t in enumerate(tangents)
+                    if t is not None
+                ]
+            )
+        case Custom(pushforward=push) if push is not None:
+            return push(tangents, node, *args)
+        case Custom(pullback=pull) if pull is not None:
+            return _twice_pulled_back(node, tangents)
+        case _:
+            raise no_derivative(node, origins)
+
+
+def _transposed_pushforward(
+    node: Expr, cotangent: Any, active: set[Expr], origins: Mapping[Expr, Origin]
+) -> list[Slot]:
+    """A pushforward is linear in the tangents, so pulling back through it transposes it."""
+    tangents = tuple(fresh(a.type) if a in active else None for a in node.args)
+    pushed = node.op.derivative.pushforward(tangents, node, *node.args)  # type: ignore[union-attr]
+    several = isinstance(node.type, tuple)
+    pairs = zip(
+        pushed if several else (pushed,), cotangent if several else (cotangent,), strict=True
+    )
+    outputs, seeds = zip(*[(t, c) for t, c in pairs if t is not None], strict=True)
+    sources = [t for t in tangents if t is not None]
+    found = iter(pullback(outputs, seeds, sources, origins))
+    return [None if t is None else next(found) for t in tangents]
+
+
+def _twice_pulled_back(node: Expr, tangents: tuple[Slot, ...]) -> Any:
+    """A pullback is linear in the cotangent; the pullback of that is the pushforward."""
+    seeds = tuple(fresh(t) if t.inexact else None for t in node.types)
+    several = isinstance(node.type, tuple)
+    pulled = node.op.derivative.pullback(  # type: ignore[union-attr]
+        seeds if several else seeds[0], node, *node.args
+    )
+    pairs = [
+        (c, t) for c, t in zip(pulled, tangents, strict=True) if c is not None and t is not None
+    ]
+    if not pairs:
+        return (None,) * len(seeds) if several else None
+    outputs, cotangents = zip(*pairs, strict=True)
+    sources = [s for s in seeds if s is not None]
+    found = iter(pullback(outputs, cotangents, sources))
+    pushed = tuple(None if s is None else next(found) for s in seeds)
+    return pushed if several else pushed[0]
+
+
+def _fit(cotangent: Expr, operand: Expr) -> Expr:
+    """An operand of rank 0 was broadcast, so its cotangent is summed."""
+    if cotangent.ndim == operand.ndim:
+        return cotangent
+    return reduce_sum(cotangent, axes=tuple(range(cotangent.ndim)))
+
+
+def _stretch(tangent: Expr, type: Type) -> Expr:
+    """The tangent of an operand of rank 0 reaches every entry of the result."""
+    return tangent if tangent.ndim == type.ndim else tangent + zeros(type)
+
+
+def _total(terms: Sequence[Expr]) -> Slot:
+    total: Slot = None
+    for term in terms:
+        total = term if total is None else total + term
+    return total
+
+
+def _instantiate(tangent: Slot, operand: Expr) -> Expr:
+    """Operands that are jointly linear need their zeros written out (`concatenate`, `pad`)."""
+    return zeros(operand.type) if tangent is None else tangent
+
+
+def no_derivative(node: Expr, origins: Mapping[Expr, Origin]) -> NoDerivativeError:
+    name = node.params["name"] if "name" in node.op.params else node.op.name
+    operands = ", ".join(str(a.type) for a in node.args)
+    return NoDerivativeError(
+        f"symgrad knows no derivative of `{name}` with operands ({operands})",
+        frame=origins.get(node, UNKNOWN).frame,
+        fix="give it one with jax.custom_jvp or jax.custom_vjp, or stop the derivative there "
+        "with jax.lax.stop_gradient",
+    )

@@ -1,0 +1,56 @@
+"""Names for the values of a program: the user's where there are any, all distinct."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+import unicodedata
+
+RESERVED = frozenset({"jax", "jnp", "lax", "self", *keyword.kwlist, *keyword.softkwlist})
+RESERVED |= frozenset(dir(builtins))
+LONGEST = 60
+
+
+def identifier(text: str, default: str = "value") -> str:
+    """A plain ASCII identifier that resembles `text`, whatever it contains."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"\W+", "_", plain).strip("_")[:LONGEST]
+    if not name or name[0].isdigit():
+        name = f"{default}_{name}".rstrip("_")
+    return f"{name}_" if name in RESERVED else name
+
+
+def comment(text: str) -> str:
+    """Text that stays on one line of a comment: control and bidirectional marks are dropped."""
+    shown = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp"))
+    return " ".join(shown.split())
+
+
+class Names:
+    """Hands out distinct names; an inner scope never shadows what is visible outside."""
+
+    def __init__(self, taken: frozenset[str] | set[str] = frozenset()):
+        self.taken = set(taken)
+        self._next: dict[str, int] = {}
+
+    def claim(self, wanted: str, default: str = "value") -> str:
+        """`wanted` as an identifier, numbered if it is taken already."""
+        name = identifier(wanted, default)
+        return self._first_free(name, name, 2)
+
+    def numbered(self, base: str) -> str:
+        """`base_1`, `base_2`, ...: for values that the user gave no name."""
+        name = identifier(base).rstrip("_")
+        return self._first_free(f"{name}_1", name, 2)
+
+    def _first_free(self, unique: str, stem: str, number: int) -> str:
+        number = self._next.get(stem, number)
+        while unique in self.taken:
+            unique, number = f"{stem}_{number}", number + 1
+        self._next[stem] = number
+        self.taken.add(unique)
+        return unique
+
+    def inner(self) -> Names:
+        return Names(self.taken)

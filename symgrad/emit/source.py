@@ -1,0 +1,352 @@
+"""A graph as readable Python that imports only `jax`: the text that is read is the text that runs.
+
+Every node is an expression; it becomes a statement of its own when it is used
+twice, when the user gave it a name, or when the line would grow too long.
+Broadcasting is hidden where NumPy's rules bring it about.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from symgrad.emit.layout import WIDTH, statement
+from symgrad.emit.names import Names, comment
+from symgrad.emit.template import Text, fill
+from symgrad.expr import (
+    Captured,
+    Expr,
+    LocalFunction,
+    captured,
+    item,
+    literal,
+    literal_source,
+    number_source,
+)
+from symgrad.ops.control import opaque
+from symgrad.ops.shape import broadcast
+from symgrad.walk import UNKNOWN, Graph, topological
+
+LONGEST_INLINE = 60
+"""A subexpression longer than this gets a line and a name."""
+
+IMPORTS = "import jax\nimport jax.numpy as jnp\nfrom jax import lax\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An emitted program.
+
+    Attributes:
+        text: a Python module that defines one public function.
+        name: the function's name.
+        captured: arrays the function takes after its own arguments.
+        foreign: callables for primitives without source, by the name the text uses.
+    """
+
+    text: str
+    name: str
+    captured: tuple[Captured, ...]
+    foreign: Mapping[str, Any]
+
+
+def emit(graph: Graph, name: str, about: str = "") -> Program:
+    """Write `graph` as the function `name`.
+
+    Args:
+        about: first line of the docstring.
+    """
+    order = schedule(graph)
+    writer = _Writer(Names({name}))
+    constants = list(dict.fromkeys(_captured_below(graph)))
+    names = [n or f"x{i}" for i, n in enumerate(graph.names or [""] * len(graph.inputs))]
+    parameters = [writer.bind_name(n, e) for n, e in zip(names, graph.inputs, strict=True)]
+    parameters += [writer.bind_name(c.params["array"].name, c) for c in constants]
+    body = writer.function_body(graph, order, graph.outputs)
+    header = _signature(name, parameters)
+    doc = _docstring(about or name, parameters, [*graph.inputs, *constants])
+    helpers = [textwrap.dedent(inspect.getsource(h)).rstrip() for h in writer.helpers]
+    sections = [IMPORTS.rstrip(), *helpers, "\n".join([*header, *doc, *body])]
+    text = "\n\n\n".join(sections) + "\n"
+    arrays = tuple(c.params["array"] for c in constants)
+    return Program(text, name, arrays, dict(writer.foreign))
+
+
+def schedule(graph: Graph) -> list[Expr]:
+    """Operands first, and everything the forward pass computes before the backward pass."""
+    order = topological(graph.outputs)
+    late: set[Expr] = set()
+    for node in order:
+        made_by_derive = graph.origins.get(node, UNKNOWN).backward
+        if made_by_derive or not late.isdisjoint(node.args):
+            late.add(node)
+    return [n for n in order if n not in late] + [n for n in order if n in late]
+
+
+def _captured_below(graph: Graph) -> Iterable[Expr]:
+    """The captured arrays of a graph and of all graphs its operations hold."""
+    for node in topological(graph.outputs):
+        if node.op is captured:
+            yield node
+        for inner in node.op.functions(node) if node.op.functions else ():
+            yield from _captured_below(inner.graph)
+
+
+def _signature(name: str, parameters: Sequence[str]) -> list[str]:
+    one_line = f"def {name}({', '.join(parameters)}):"
+    if len(one_line) <= WIDTH:
+        return [one_line]
+    together = f"    {', '.join(parameters)}"
+    if len(together) <= WIDTH:
+        return [f"def {name}(", together, "):"]
+    return [f"def {name}(", *(f"    {p}," for p in parameters), "):"]
+
+
+def _docstring(about: str, parameters: Sequence[str], inputs: Sequence[Expr]) -> list[str]:
+    lines = [f'    """{comment(about)}', "", "    Args:"]
+    lines += [f"        {p}: {e.type}" for p, e in zip(parameters, inputs, strict=True)]
+    if not parameters:
+        lines = lines[:1]
+    return [*lines, '    """'] if parameters else [lines[0] + '"""']
+
+
+class _Writer:
+    """Writes one function; inner functions get writers of their own that share the tables."""
+
+    def __init__(self, names: Names, outer: _Writer | None = None):
+        self.names = names
+        self.texts: dict[Expr, Text] = {}
+        self.helpers: dict[Any, None] = outer.helpers if outer else {}
+        self.foreign: dict[str, Any] = outer.foreign if outer else {}
+        if outer is not None:
+            self.texts.update((e, t) for e, t in outer.texts.items() if e.op is captured)
+
+    def bind_name(self, wanted: str, node: Expr) -> str:
+        name = self.names.claim(wanted)
+        self.texts[node] = Text(name)
+        return name
+
+    def function_body(
+        self, graph: Graph, order: Sequence[Expr], returned: Sequence[Any], indent: int = 4
+    ) -> list[str]:
+        """Statements for all nodes in `order` and the return."""
+        counts, named = _uses(order, graph)
+        lines: list[str] = []
+        quoted, backward = "", False
+        for node in order:
+            if node in self.texts or node not in counts:
+                continue
+            if node.op is literal:
+                self.texts[node] = _text(literal_source(node))
+                continue
+            if node.op is item:
+                continue
+            made = self._statement(node, graph, counts, named, indent)
+            if made:
+                origin = graph.origins.get(node, UNKNOWN)
+                line = comment(origin.frame.text) if origin.frame else ""
+                if origin.backward and not backward and indent == 4 and lines:
+                    lines.append("")
+                backward = backward or origin.backward
+                if line and line != quoted and line != "\n".join(made).strip():
+                    prefix = "backward: " if origin.backward else ""
+                    lines.append(_clipped(" " * indent + f"# {prefix}{line}"))
+                    quoted = line
+                lines += made
+        outputs = self._structure(returned, graph.outputs)
+        return lines + statement(f"return {outputs}", indent)
+
+    def _statement(
+        self,
+        node: Expr,
+        graph: Graph,
+        counts: Mapping[Expr, int],
+        named: set[Expr],
+        indent: int,
+    ) -> list[str]:
+        """Lines that compute a node, none if it is written where it is used."""
+        lines: list[str] = []
+        functions: dict[str, str] = {}
+        inner = node.op.functions(node) if node.op.functions else ()
+        for local in inner:
+            functions[local.name] = self.names.claim(local.name)
+            lines += self._local_function(local, functions[local.name], indent)
+        text = self._expression(node, functions)
+        if isinstance(node.type, tuple):
+            pattern = inner[-1].returned if inner else tuple(range(len(node.type)))
+            target = self._targets(node, graph, pattern)
+            return lines + statement(f"{target} = {text.code}", indent)
+        wanted = graph.origins.get(node, UNKNOWN).name
+        if inner and len(inner[-1].returned) == 2:
+            name = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+            pair = f"{name}, _" if inner[-1].returned[0] else f"_, {name}"
+            self.texts[node] = Text(name)
+            return lines + statement(f"{pair} = {text.code}", indent)
+        inline = counts[node] <= 1 and node not in named and len(text.code) <= LONGEST_INLINE
+        if inline and not wanted and not inner:
+            self.texts[node] = text
+            return []
+        name = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+        self.texts[node] = Text(name)
+        return lines + statement(f"{name} = {text.code}", indent)
+
+    def _expression(self, node: Expr, functions: Mapping[str, str]) -> Text:
+        self.helpers.update(dict.fromkeys(node.op.helpers))
+        if node.op is opaque:
+            name = self.names.numbered(node.params["name"])
+            self.foreign[name] = node.params["call"]
+            return Text(f"{name}({', '.join(self.texts[a].code for a in node.args)})")
+        source = node.op.source
+        template = source(node) if callable(source) else source
+        if "{" in template:
+            template = template.format(**{**node.params, **functions})
+        return fill(template, self._operands(node, template))
+
+    def _operands(self, node: Expr, template: str) -> list[Text]:
+        if not node.op.elementwise:
+            return [self.texts[a] for a in node.args]
+        bare = "lax." not in template
+        return [
+            _text(number_source(view.expr))
+            if view.expr.op is literal and bare and _dtype_given_elsewhere(node, i)
+            else Text(self._indexable(view.expr) + view.suffix)
+            if view.suffix
+            else self.texts[view.expr]
+            for i, view in enumerate(views(node))
+        ]
+
+    def _indexable(self, node: Expr) -> str:
+        text = self.texts[node]
+        return text.code if text.kind == "a" else f"({text.code})"
+
+    def _targets(self, node: Expr, graph: Graph, pattern: Sequence[Any]) -> str:
+        """Names for the results of a node, in the structure that its call returns."""
+        projections = {}
+        for i in range(len(node.type)):
+            projections[i] = item(node, index=i)
+
+        def name(i: int) -> str:
+            wanted = graph.origins.get(projections[i], UNKNOWN).name
+            claimed = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+            self.texts[projections[i]] = Text(claimed)
+            return claimed
+
+        return _grouped(pattern, name)
+
+    def _structure(self, pattern: Sequence[Any], outputs: Sequence[Expr]) -> str:
+        if pattern is outputs:
+            return ", ".join(self.texts[o].code for o in outputs) or "()"
+        return _grouped(pattern, lambda i: self.texts[outputs[i]].code, empty="None")
+
+    def _local_function(self, local: LocalFunction, name: str, indent: int) -> list[str]:
+        """A loop body or branch as a function inside the program."""
+        graph = local.graph
+        writer = _Writer(self.names.inner(), self)
+        for inside, outside in zip(graph.inputs, local.closed, strict=False):
+            writer.texts[inside] = self.texts[outside]
+        names = graph.names or ("",) * len(graph.inputs)
+        unpacking: list[str] = []
+        parameters = []
+        for group in local.parameters:
+            wanted = (group,) if isinstance(group, int) else group
+            claimed = [writer.bind_name(names[i] or f"{name}_{i}", graph.inputs[i]) for i in wanted]
+            if len(claimed) == 1:
+                parameters.append(claimed[0])
+            else:
+                parameters.append(writer.names.claim("_" if not claimed else "group", "_"))
+                if claimed:
+                    unpacking += statement(f"{', '.join(claimed)} = {parameters[-1]}", indent + 4)
+        body = writer.function_body(graph, schedule(graph), local.returned, indent + 4)
+        pad = " " * indent
+        return ["", f"{pad}def {name}({', '.join(parameters)}):", *unpacking, *body, ""]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An operand as it is written: the node, and an index that lines up its axes."""
+
+    expr: Expr
+    suffix: str = ""
+
+
+def views(node: Expr) -> list[View]:
+    """Operands of an elementwise node with the broadcasts that NumPy performs left out."""
+    found = [View(a) for a in node.args]
+    shapes = [a.shape for a in node.args]
+    for i, arg in enumerate(node.args):
+        if arg.op is not broadcast:
+            continue
+        (x,) = arg.args
+        axes = arg.params["axes"]
+        hidden = _aligned(x, axes, arg.ndim)
+        shape = tuple(x.shape[axes.index(a)] if a in axes else 1 for a in range(arg.ndim))
+        trial = [*shapes[:i], shape, *shapes[i + 1 :]]
+        if hidden is not None and np.broadcast_shapes(*trial) == node.shape:
+            found[i], shapes = hidden, trial
+    return found
+
+
+def _aligned(x: Expr, axes: tuple[int, ...], ndim: int) -> View | None:
+    """`x` indexed so that NumPy's right alignment puts its axes at `axes`."""
+    if x.op is literal or not axes:
+        return View(x)
+    first = axes[0]
+    places = range(first, ndim)
+    if len(places) == len(axes):
+        return View(x)
+    return View(x, "[" + ", ".join(":" if a in axes else "None" for a in places) + "]")
+
+
+def _dtype_given_elsewhere(node: Expr, position: int) -> bool:
+    """Whether a bare number at this place takes the dtype it should from another operand."""
+    wanted = node.args[position]
+    return any(
+        a.op is not literal and a.dtype == wanted.dtype and (wanted.type.weak or not a.type.weak)
+        for i, a in enumerate(_stripped(node))
+        if i != position
+    )
+
+
+def _stripped(node: Expr) -> list[Expr]:
+    return [v.expr for v in views(node)]
+
+
+def _uses(order: Sequence[Expr], graph: Graph) -> tuple[dict[Expr, int], set[Expr]]:
+    """How often each node is written where it is used, and the nodes that must have a name."""
+    counts: dict[Expr, int] = {}
+    named: set[Expr] = set()
+    for output in graph.outputs:
+        counts[output] = counts.get(output, 0) + 1
+    for node in reversed(order):
+        if node not in counts:
+            continue
+        for arg in _stripped(node) if node.op.elementwise else node.args:
+            counts[arg] = counts.get(arg, 0) + 1
+        for local in node.op.functions(node) if node.op.functions else ():
+            named.update(local.closed)
+    return counts, named
+
+
+def _text(code: str) -> Text:
+    return Text(code, "-a" if code.startswith("-") else "a")
+
+
+def _clipped(line: str) -> str:
+    return line if len(line) <= WIDTH else line[: WIDTH - 4] + " ..."
+
+
+def _grouped(pattern: Sequence[Any], write: Callable[[int], str], empty: str = "_") -> str:
+    """A nested structure as source; a group of one is bare."""
+
+    def group(entry: Any) -> str:
+        if isinstance(entry, int):
+            return write(entry)
+        names = [write(i) for i in entry]
+        return empty if not names else names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+    return ", ".join(group(entry) for entry in pattern)

@@ -1,0 +1,94 @@
+"""What went wrong, where in the user's own code, and what to do about it.
+
+Every error symgrad raises derives from `SymgradError` and, where Python has a
+natural class for the mistake, from that class too, so `except TypeError`
+written for JAX goes on working.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A place in the user's source; columns count from 0, `end_column` is excluded."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    function: str
+
+    @property
+    def text(self) -> str:
+        """The source line without its indentation, empty if the file cannot be read."""
+        return linecache.getline(self.file, self.line).strip()
+
+    @property
+    def expression(self) -> str:
+        """The characters the frame points at, up to the end of its line."""
+        end = self.end_column if self.end_line == self.line else None
+        return linecache.getline(self.file, self.line)[self.column : end].rstrip()
+
+    def excerpt(self) -> str:
+        """The line with a caret under the expression, ready for an error message."""
+        raw = linecache.getline(self.file, self.line).rstrip("\n")
+        place = f"  {self.file}:{self.line} in {self.function}"
+        if not raw.strip():
+            return place
+        indent = len(raw) - len(raw.lstrip())
+        end = self.end_column if self.end_line == self.line else len(raw)
+        width = max(1, min(end, len(raw)) - self.column)
+        number = f"{self.line:>6} | "
+        pointer = " " * (len(number) + self.column - indent) + "^" * width
+        return f"{place}\n{number}{raw[indent:]}\n{pointer}"
+
+
+class SymgradError(Exception):
+    """Base of all symgrad errors.
+
+    Attributes:
+        what: one sentence, with shapes and dtypes where they matter.
+        frame: the user's line, or None when the mistake is in the call itself.
+        fix: what to do instead.
+    """
+
+    def __init__(self, what: str, *, frame: Frame | None = None, fix: str = ""):
+        self.what, self.frame, self.fix = what, frame, fix
+        parts = [what]
+        if frame is not None:
+            parts += ["", frame.excerpt()]
+        if fix:
+            parts += ["", f"  fix: {fix}"]
+        super().__init__("\n".join(parts))
+
+
+class ArgumentError(SymgradError, TypeError):
+    """An argument has a type, structure or position that the transformation cannot take."""
+
+
+class ArgumentValueError(SymgradError, ValueError):
+    """An argument has the right type and an impossible value (`argnums` out of range)."""
+
+
+class OutputError(SymgradError, TypeError):
+    """The function returns something that the transformation cannot differentiate."""
+
+
+class ShapeError(SymgradError, TypeError):
+    """Operands have shapes or dtypes that do not fit together."""
+
+
+class TracingError(SymgradError, TypeError):
+    """The function could not be traced: its control flow or a library call needs a value."""
+
+
+class NoDerivativeError(SymgradError, NotImplementedError):
+    """A derivative was asked for where symgrad knows none."""
+
+
+class ConvergenceError(SymgradError, RuntimeError):
+    """A set of rewrite rules did not reach a fixed point within its budget."""

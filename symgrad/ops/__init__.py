@@ -1,0 +1,1 @@
+"""Every operation, one family a file; `table` lists them all."""

@@ -1,0 +1,184 @@
+"""Contractions: one n-ary einsum for every product that sums over shared axes.
+
+Axes are integers, numbered in order of first appearance, so equal contractions
+are equal nodes whatever letters or dimension numbers they were written with.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from typing import Any
+
+import numpy as np
+from jax import lax
+
+from symgrad.errors import ShapeError
+from symgrad.expr import Expr, Multilinear, Op, Type
+from symgrad.ops.pointwise import convert
+from symgrad.ops.shape import broadcast, dtype_source, transpose
+
+Indices = tuple[int, ...]
+
+
+def _sizes(shapes: Any, indices: tuple[Indices, ...]) -> dict[int, int]:
+    sizes: dict[int, int] = {}
+    for shape, names in zip(shapes, indices, strict=True):
+        if len(shape) != len(names):
+            raise ShapeError(f"{len(names)} indices for an array of shape {shape}")
+        for n, name in zip(shape, names, strict=True):
+            if sizes.setdefault(name, n) != n:
+                raise ShapeError(f"contracted axes have sizes {sizes[name]} and {n}")
+    return sizes
+
+
+def _natural_dtype(*types: Type) -> Any:
+    return (
+        np.result_type(*(t.dtype for t in types))
+        if len({t.dtype for t in types}) > 1
+        else (types[0].dtype)
+    )
+
+
+def _einsum_type(*types: Type, indices: Any, out: Indices, precision: Any, dtype: Any) -> Type:
+    sizes = _sizes([t.shape for t in types], indices)
+    shape = tuple(sizes[i] for i in out)
+    return Type(shape, dtype or _natural_dtype(*types), all(t.weak for t in types))
+
+
+def _einsum_adjoint(g: Expr, position: int, y: Expr, *operands: Expr) -> Expr:
+    """Exchange the operand with the cotangent and the operand's indices with the result's."""
+    x, p = operands[position], y.params
+    wanted = p["indices"][position]
+    others = (*operands[:position], g, *operands[position + 1 :])
+    indices = (*p["indices"][:position], p["out"], *p["indices"][position + 1 :])
+    present = {i for names in indices for i in names}
+    kept = tuple(i for i in wanted if i in present)
+    dtype = None if g.dtype == x.dtype else x.dtype
+    pulled = einsum(*others, indices=indices, out=kept, precision=p["precision"], dtype=dtype)
+    # An index that only this operand has was summed away: its cotangent repeats.
+    axes = tuple(i for i, name in enumerate(wanted) if name in present)
+    repeated = pulled if kept == wanted else broadcast(pulled, shape=x.shape, axes=axes)
+    return convert(repeated, dtype=x.dtype, weak=repeated.type.weak)
+
+
+def _einsum_flops(e: Expr) -> int:
+    indices = e.params["indices"]
+    sizes = _sizes([a.shape for a in e.args], indices)
+    contracted = len(sizes) > len(e.params["out"])
+    return math.prod(sizes.values()) * max(1, len(e.args) - 1 + contracted)
+
+
+MATMULS = {
+    "ab,bc->ac": "x @ y",
+    "ab,cb->ac": "x @ y.T",
+    "ab,ac->bc": "x.T @ y",
+    "ab,ca->bc": "x.T @ y.T",
+    "ab,bc->ca": "(x @ y).T",
+    "ab,ac->cb": "y.T @ x",
+    "ab,cb->ca": "y @ x.T",
+    "ab,ca->cb": "y @ x",
+    "ab,b->a": "x @ y",
+    "ab,a->b": "y @ x",
+    "a,ab->b": "x @ y",
+    "a,ba->b": "y @ x",
+    "a,a->": "x @ y",
+    "abc,acd->abd": "x @ y",
+}
+"""Contractions that people write with `@`."""
+
+
+def equation(e: Expr) -> str:
+    """The subscripts as `numpy.einsum` reads them."""
+    letters = string.ascii_letters
+    spell = lambda names: "".join(letters[i] for i in names)  # noqa: E731
+    operands = ",".join(spell(names) for names in e.params["indices"])
+    return f"{operands}->{spell(e.params['out'])}"
+
+
+def _precision_source(precision: Any) -> str:
+    if isinstance(precision, tuple) and len(set(precision)) == 1:
+        precision = precision[0]
+    match precision:
+        case lax.Precision():
+            return f"lax.Precision.{precision.name}"
+        case (lax.Precision(), lax.Precision()):
+            return f"(lax.Precision.{precision[0].name}, lax.Precision.{precision[1].name})"
+        case _:
+            return f"lax.{precision}"
+
+
+def _einsum_source(e: Expr) -> str:
+    options = ""
+    if e.params["precision"] is not None:
+        options += f", precision={_precision_source(e.params['precision'])}"
+    if e.params["dtype"] is not None:
+        options += f", preferred_element_type={dtype_source(e.params['dtype'])}"
+    text = equation(e)
+    product = MATMULS.get(text) if _same_dtypes(e) else None
+    if product is None:
+        if text == "a,b->ab" and not options:
+            return "jnp.outer(x, y)"
+        return f'jnp.einsum("{text}", *xs{options})'
+    if not options or product.startswith("("):
+        return product if not options else f'jnp.einsum("{text}", *xs{options})'
+    left, right = product.split(" @ ")
+    return f"jnp.matmul({left}, {right}{options})"
+
+
+def _same_dtypes(e: Expr) -> bool:
+    return len({a.dtype for a in e.args}) == 1
+
+
+einsum_op = Op(
+    "einsum",
+    _einsum_type,
+    _einsum_source,
+    Multilinear(_einsum_adjoint),
+    params=("indices", "out", "precision", "dtype"),
+    flops=_einsum_flops,
+)
+
+
+def einsum(
+    *operands: Expr,
+    indices: tuple[Indices, ...],
+    out: Indices,
+    precision: Any = None,
+    dtype: Any = None,
+) -> Expr:
+    """Sum of products: `indices[k]` names the axes of operand `k`, `out` those of the result."""
+    number: dict[int, int] = {}
+    for names in (*indices, out):
+        for name in names:
+            number.setdefault(name, len(number))
+    indices = tuple(tuple(number[i] for i in names) for names in indices)
+    out = tuple(number[i] for i in out)
+    if dtype is not None and dtype == _natural_dtype(*(o.type for o in operands)):
+        dtype = None
+    if len(operands) == 1 and dtype is None and sorted(indices[0]) == sorted(out):
+        permutation = tuple(indices[0].index(i) for i in out)
+        if permutation == tuple(range(len(out))):
+            return operands[0]
+        return transpose(operands[0], permutation=permutation)
+    return einsum_op(*operands, indices=indices, out=out, precision=precision, dtype=dtype)
+
+
+def is_einsum(e: Expr) -> bool:
+    return e.op is einsum_op
+
+
+def dot_general(
+    x: Expr, y: Expr, *, contract: Any, batch: Any, precision: Any = None, dtype: Any = None
+) -> Expr:
+    """JAX's `dot_general` as an einsum: result axes are batch, then x's, then y's own."""
+    x_names = list(range(x.ndim))
+    y_names = list(range(x.ndim, x.ndim + y.ndim))
+    for i, j in (*zip(*contract, strict=True), *zip(*batch, strict=True)):
+        y_names[j] = x_names[i]
+    shared = [x_names[i] for i in batch[0]]
+    summed = {x_names[i] for i in contract[0]}
+    own = [i for i in x_names if i not in shared and i not in summed]
+    own += [i for i in y_names if i not in shared and i not in summed]
+    indices = (tuple(x_names), tuple(y_names))
+    return einsum(x, y, indices=indices, out=(*shared, *own), precision=precision, dtype=dtype)

@@ -1,0 +1,379 @@
+"""Elementwise operations.
+
+A partial `lambda g, y, x: ...` takes the incoming tangent or cotangent `g`, the
+result `y` and the operands, and returns `g` times the derivative. Where an
+operation chooses between operands the partial chooses too instead of
+multiplying by a mask, so an infinity on the side not taken stays there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from symgrad.errors import ShapeError
+from symgrad.expr import (
+    CONSTANT,
+    Constant,
+    Derivative,
+    Expr,
+    Linear,
+    Op,
+    Pointwise,
+    Type,
+    add,
+    broadcast_types,
+    constant,
+    div,
+    elementwise_type,
+    mul,
+    neg,
+    no_flops,
+    sub,
+)
+from symgrad.ops.shape import dtype_source
+
+__all__ = ["add", "div", "mul", "neg", "sub"]
+
+TRANSCENDENTAL = 10
+"""What an exponential costs, in additions."""
+
+
+def _unary(name: str, source: str, partial: Callable[..., Expr] | Constant, cost: int = 1) -> Op:
+    return Op(
+        name,
+        elementwise_type,
+        source,
+        partial if isinstance(partial, Constant) else Pointwise(partial),
+        elementwise=True,
+        flops=lambda e: cost * e.type.size,
+    )
+
+
+def _function(name: str, partial: Callable[..., Expr], source: str = "") -> Op:
+    return _unary(name, source or f"jnp.{name}(x)", partial, TRANSCENDENTAL)
+
+
+def _binary(name: str, source: str, derivative: Derivative | None, **traits: Any) -> Op:
+    return Op(name, elementwise_type, source, derivative, elementwise=True, **traits)
+
+
+def _comparison_type(x: Type, y: Type) -> Type:
+    return Type(elementwise_type(x, y).shape, np.dtype(bool))
+
+
+def _comparison(name: str, source: str, commutative: bool = False) -> Op:
+    return Op(
+        name,
+        _comparison_type,
+        source,
+        CONSTANT,
+        elementwise=True,
+        commutative=commutative,
+        foldable=True,
+    )
+
+
+eq = _comparison("eq", "x == y", commutative=True)
+ne = _comparison("ne", "x != y", commutative=True)
+lt = _comparison("lt", "x < y")
+le = _comparison("le", "x <= y")
+gt = _comparison("gt", "x > y")
+ge = _comparison("ge", "x >= y")
+
+
+def _select_type(which: Type, on_true: Type, on_false: Type) -> Type:
+    if which.dtype != bool:
+        raise ShapeError(f"the condition has dtype {which.dtype}, not bool")
+    chosen = elementwise_type(on_true, on_false)
+    return chosen.with_shape(broadcast_types(which, on_true, on_false))
+
+
+select = Op(
+    "select",
+    _select_type,
+    "jnp.where(x, y, z)",
+    Pointwise(
+        None,
+        lambda g, y, which, a, b: select(which, g, 0),
+        lambda g, y, which, a, b: select(which, 0, g),
+    ),
+    elementwise=True,
+)
+
+
+def _larger_gets_it(g: Expr, x: Expr, y: Expr) -> Expr:
+    """`g` where x > y, half of it at a tie, as in JAX."""
+    return select(gt(x, y), g, select(eq(x, y), g * 0.5, 0))
+
+
+maximum = _binary(
+    "max",
+    "jnp.maximum(x, y)",
+    Pointwise(
+        lambda g, z, x, y: _larger_gets_it(g, x, y),
+        lambda g, z, x, y: _larger_gets_it(g, y, x),
+    ),
+    commutative=True,
+)
+minimum = _binary(
+    "min",
+    "jnp.minimum(x, y)",
+    Pointwise(
+        lambda g, z, x, y: _larger_gets_it(g, y, x),
+        lambda g, z, x, y: _larger_gets_it(g, x, y),
+    ),
+    commutative=True,
+)
+
+
+def _clamp_type(low: Type, x: Type, high: Type) -> Type:
+    return Type(x.shape, elementwise_type(low, x, high).dtype, x.weak)
+
+
+clamp = Op(
+    "clamp",
+    _clamp_type,
+    "jnp.clip(y, x, z)",
+    Pointwise(
+        lambda g, y, low, x, high: select(gt(low, x), g, 0),
+        lambda g, y, low, x, high: select(gt(x, low), select(lt(x, high), g, 0), 0),
+        lambda g, y, low, x, high: select(gt(x, high), g, 0),
+    ),
+    elementwise=True,
+)
+
+exp = _function("exp", lambda g, y, x: g * y)
+exp2 = _function("exp2", lambda g, y, x: g * y * math.log(2))
+expm1 = _function("expm1", lambda g, y, x: g * (y + 1))
+log = _function("log", lambda g, y, x: g / x)
+log1p = _function("log1p", lambda g, y, x: g / (x + 1))
+sqrt = _function("sqrt", lambda g, y, x: g / (2 * y))
+rsqrt = _function("rsqrt", lambda g, y, x: g * (-0.5) * (y / x), source="lax.rsqrt(x)")
+cbrt = _function("cbrt", lambda g, y, x: g * y / (3 * x))
+sin = _function("sin", lambda g, y, x: g * cos(x))
+cos = _function("cos", lambda g, y, x: -(g * sin(x)))
+tan = _function("tan", lambda g, y, x: g * (1 + square(y)))
+arcsin = _function("arcsin", lambda g, y, x: g * rsqrt(1 - square(x)))
+arccos = _function("arccos", lambda g, y, x: -(g * rsqrt(1 - square(x))))
+arctan = _function("arctan", lambda g, y, x: g / (1 + square(x)))
+sinh = _function("sinh", lambda g, y, x: g * cosh(x))
+cosh = _function("cosh", lambda g, y, x: g * sinh(x))
+tanh = _function("tanh", lambda g, y, x: g * (1 - square(y)))
+arcsinh = _function("arcsinh", lambda g, y, x: g * rsqrt(square(x) + 1))
+arccosh = _function("arccosh", lambda g, y, x: g * rsqrt((x - 1) * (x + 1)))
+arctanh = _function("arctanh", lambda g, y, x: g / ((1 + x) * (1 - x)))
+logistic = _function("logistic", lambda g, y, x: g * y * (1 - y), source="jax.nn.sigmoid(x)")
+softplus = _function("softplus", lambda g, y, x: g * logistic(x), source="jax.nn.softplus(x)")
+"""log(1 + exp(x)), without overflow."""
+relu = _unary("relu", "jax.nn.relu(x)", lambda g, y, x: select(gt(x, 0), g, 0))
+"""max(x, 0) with derivative 0 at 0, which is JAX's rule for `jax.nn.relu`."""
+erf = _function(
+    "erf",
+    lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-square(x)),
+    source="jax.scipy.special.erf(x)",
+)
+erfc = _function(
+    "erfc",
+    lambda g, y, x: g * (-2 / math.sqrt(math.pi)) * exp(-square(x)),
+    source="jax.scipy.special.erfc(x)",
+)
+erf_inv = _function(
+    "erf_inv",
+    lambda g, y, x: g * (math.sqrt(math.pi) / 2) * exp(square(y)),
+    source="jax.scipy.special.erfinv(x)",
+)
+abs_ = _unary("abs", "jnp.abs(x)", lambda g, y, x: g * sign(x))
+square = _unary("square", "jnp.square(x)", lambda g, y, x: g * (2 * x))
+sign = _unary("sign", "jnp.sign(x)", CONSTANT)
+floor = _unary("floor", "jnp.floor(x)", CONSTANT)
+ceil = _unary("ceil", "jnp.ceil(x)", CONSTANT)
+stop_gradient = Op(
+    "stop_gradient",
+    lambda x: x,
+    "lax.stop_gradient(x)",
+    CONSTANT,
+    elementwise=True,
+    flops=no_flops,
+)
+
+
+def _round_source(e: Expr) -> str:
+    return "jnp.round(x)" if e.params["to_even"] else "lax.round(x)"
+
+
+round_ = Op(
+    "round", lambda x, *, to_even: x, _round_source, CONSTANT, ("to_even",), elementwise=True
+)
+
+
+def _predicate(name: str, source: str) -> Op:
+    return Op(
+        name,
+        lambda x: Type(x.shape, np.dtype(bool)),
+        source,
+        CONSTANT,
+        elementwise=True,
+    )
+
+
+is_finite = _predicate("is_finite", "jnp.isfinite(x)")
+
+
+def _power_source(e: Expr) -> str:
+    n = e.params["exponent"]
+    return f"x**{n}" if n >= 0 else f"lax.integer_pow(x, {n})"
+
+
+def _integer_power_partial(g: Expr, y: Expr, x: Expr) -> Expr:
+    n = y.params["exponent"]
+    return g * (n * integer_power(x, n - 1))
+
+
+integer_power_op = Op(
+    "integer_pow",
+    lambda x, *, exponent: x,
+    _power_source,
+    Pointwise(_integer_power_partial),
+    params=("exponent",),
+    elementwise=True,
+    flops=lambda e: max(1, abs(e.params["exponent"]).bit_length()) * e.type.size,
+)
+
+
+def integer_power(x: Expr, exponent: int) -> Expr:
+    """`x**exponent` for a Python integer, in its simplest form."""
+    match exponent:
+        case 0:
+            return constant(1, x.dtype)
+        case 1:
+            return x
+        case 2:
+            return square(x)
+        case _:
+            return integer_power_op(x, exponent=exponent)
+
+
+def _power_type(x: Type, y: Type) -> Type:
+    return Type(broadcast_types(x, y), x.dtype, x.weak and y.weak)
+
+
+def _power_in_base(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
+    exponent = y if y.type.inexact else convert(y, dtype=x.dtype)
+    slope = exponent * power(x, y - 1)
+    return g * select(eq(y, 0), spread_zero(slope), slope)
+
+
+def spread_zero(like: Expr) -> Expr:
+    return constant(0, like.dtype)
+
+
+def _power_in_exponent(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
+    return g * (log(select(eq(x, 0), 1, x)) * z)
+
+
+power = Op(
+    "pow",
+    _power_type,
+    "x**y",
+    Pointwise(_power_in_base, _power_in_exponent),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+)
+
+arctan2 = _binary(
+    "atan2",
+    "jnp.arctan2(x, y)",
+    Pointwise(
+        lambda g, z, x, y: g * (y / (square(x) + square(y))),
+        lambda g, z, x, y: g * (-x / (square(x) + square(y))),
+    ),
+)
+logaddexp = _binary(
+    "logaddexp",
+    "jnp.logaddexp(x, y)",
+    Pointwise(
+        lambda g, z, x, y: g * logistic(x - y),
+        lambda g, z, x, y: g * logistic(y - x),
+    ),
+    commutative=True,
+)
+
+
+def _truncated_quotient(x: Expr, y: Expr) -> Expr:
+    quotient = x / y
+    return sign(quotient) * floor(abs_(quotient))
+
+
+rem = _binary(
+    "rem",
+    "lax.rem(x, y)",
+    Pointwise(
+        lambda g, z, x, y: g,
+        lambda g, z, x, y: -(g * _truncated_quotient(x, y)),
+    ),
+)
+and_ = _binary("and", "x & y", CONSTANT, commutative=True)
+or_ = _binary("or", "x | y", CONSTANT, commutative=True)
+xor = _binary("xor", "x ^ y", CONSTANT, commutative=True)
+not_ = _unary("not", "~x", CONSTANT)
+shift_left = _binary("shift_left", "lax.shift_left(x, y)", CONSTANT)
+shift_right_logical = _binary("shift_right_logical", "lax.shift_right_logical(x, y)", CONSTANT)
+shift_right_arithmetic = _binary(
+    "shift_right_arithmetic", "lax.shift_right_arithmetic(x, y)", CONSTANT
+)
+
+
+def _convert_type(x: Type, *, dtype: Any, weak: bool) -> Type:
+    return Type(x.shape, dtype, weak)
+
+
+convert_op = Op(
+    "convert",
+    _convert_type,
+    lambda e: f"x.astype({dtype_source(e.dtype)})",
+    Linear(lambda g, y, x: convert(g, dtype=x.dtype, weak=x.type.weak)),
+    params=("dtype", "weak"),
+    elementwise=True,
+    flops=no_flops,
+)
+
+
+def convert(x: Expr, *, dtype: Any, weak: bool = False) -> Expr:
+    """`x` in another dtype; integer and boolean values carry no derivative."""
+    dtype = dtype if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else np.dtype(dtype)
+    return x if x.type == Type(x.shape, dtype, weak) else convert_op(x, dtype=dtype, weak=weak)
+
+
+def _bitcast_type(x: Type, *, dtype: Any) -> Type:
+    old, new = np.dtype(x.dtype).itemsize, np.dtype(dtype).itemsize
+    if old == new:
+        return Type(x.shape, dtype)
+    if old > new:
+        return Type((*x.shape, old // new), dtype)
+    return Type(x.shape[:-1], dtype)
+
+
+bitcast = Op(
+    "bitcast",
+    _bitcast_type,
+    lambda e: f"lax.bitcast_convert_type(x, {dtype_source(e.dtype)})",
+    CONSTANT,
+    params=("dtype",),
+    flops=no_flops,
+)
+
+
+def is_widening(old: Any, new: Any) -> bool:
+    """Whether every value of the old dtype is a value of the new one."""
+    return old == new or np.can_cast(old, new, "safe")
+
+
+ELEMENTWISE = tuple(
+    value for value in list(globals().values()) if isinstance(value, Op) and value.elementwise
+)
+"""All operations of this family."""

@@ -1,0 +1,265 @@
+"""Reductions and cumulative sums and products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax import lax
+
+from symgrad.expr import CONSTANT, Custom, Expr, Linear, Op, Shape, Type, no_flops
+from symgrad.ops.pointwise import TRANSCENDENTAL, convert, eq, select
+from symgrad.ops.shape import (
+    axes_source,
+    concatenate,
+    dtype_source,
+    expand,
+    full,
+    reduce_sum,
+    slice_,
+)
+
+__all__ = ["reduce_sum"]
+
+
+def _reduced(x: Type, *, axes: tuple[int, ...]) -> Type:
+    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def _operand_size(e: Expr) -> int:
+    return e.args[0].type.size
+
+
+def _extremum_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    """Entries that tie for the extremum share the cotangent equally, as in JAX."""
+    axes = y.params["axes"]
+    chosen = eq(x, expand(y, axes, x.shape))
+    ties = reduce_sum(convert(chosen, dtype=g.dtype), axes=axes)
+    return (select(chosen, expand(g / ties, axes, x.shape), 0),)
+
+
+def _reduction(name: str, function: str, derivative: Any) -> Op:
+    return Op(
+        name,
+        _reduced,
+        lambda e: f"jnp.{function}(x{axes_source(e)})",
+        derivative,
+        params=("axes",),
+        flops=_operand_size,
+    )
+
+
+reduce_max = _reduction("max_over", "max", Custom(_extremum_pullback))
+reduce_min = _reduction("min_over", "min", Custom(_extremum_pullback))
+reduce_and = _reduction("all", "all", CONSTANT)
+reduce_or = _reduction("any", "any", CONSTANT)
+
+
+def _arg_type(x: Type, *, axis: int, dtype: Any) -> Type:
+    return Type(_reduced(x, axes=(axis,)).shape, dtype)
+
+
+def _arg_reduction(name: str) -> Op:
+    return Op(
+        name,
+        _arg_type,
+        lambda e: f"lax.{name}(x, {e.params['axis']}, {dtype_source(e.dtype)})",
+        CONSTANT,
+        params=("axis", "dtype"),
+        flops=_operand_size,
+    )
+
+
+argmax = _arg_reduction("argmax")
+argmin = _arg_reduction("argmin")
+
+
+def _same_type(x: Type, *, axis: int, reverse: bool) -> Type:
+    return x
+
+
+def _cumulative_source(name: str) -> Any:
+    def source(e: Expr) -> str:
+        if e.params["reverse"]:
+            return f"lax.{name}(x, axis={e.params['axis']}, reverse=True)"
+        return f"jnp.{name}(x, axis={e.params['axis']})"
+
+    return source
+
+
+cumsum = Op(
+    "cumsum",
+    _same_type,
+    _cumulative_source("cumsum"),
+    Linear(lambda g, y, x: cumsum(g, axis=y.params["axis"], reverse=not y.params["reverse"])),
+    params=("axis", "reverse"),
+)
+
+
+def shifted(x: Expr, axis: int, *, forward: bool, fill: float) -> Expr:
+    """`x` moved by one entry along `axis`; `fill` enters where an entry is missing."""
+    n = x.shape[axis]
+    if n == 0:
+        return x
+    start = tuple(int(i == axis and not forward) for i in range(x.ndim))
+    stop = tuple(m - int(i == axis and forward) for i, m in enumerate(x.shape))
+    kept = slice_(x, start=start, stop=stop, step=(1,) * x.ndim)
+    border = full(fill, x.type.with_shape(_with_size(x.shape, axis, 1)))
+    return concatenate(*((border, kept) if forward else (kept, border)), axis=axis)
+
+
+def _with_size(shape: Shape, axis: int, size: int) -> Shape:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def linear_recurrence(a, b, axis, reverse):
+    """y[i] = a[i] * y[i - 1] + b[i] along `axis`, from the end if `reverse`."""
+
+    def compose(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    return lax.associative_scan(compose, (a, b), axis=axis, reverse=reverse)[1]
+
+
+def _recurrence_pullback(g: Expr, y: Expr, a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """The adjoint of a linear recurrence is the recurrence run the other way."""
+    axis, reverse = y.params["axis"], y.params["reverse"]
+    factor = shifted(a, axis, forward=reverse, fill=0)
+    adjoint = recurrence(factor, g, axis=axis, reverse=not reverse)
+    previous = shifted(y, axis, forward=not reverse, fill=0)
+    return adjoint * previous, adjoint
+
+
+recurrence = Op(
+    "linear_recurrence",
+    lambda a, b, *, axis, reverse: b,
+    "linear_recurrence(x, y, axis={axis}, reverse={reverse})",
+    Custom(_recurrence_pullback),
+    params=("axis", "reverse"),
+    helpers=(linear_recurrence,),
+    flops=lambda e: 6 * e.type.size,
+)
+
+
+def _cumprod_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    """Exact at zeros: the product of all earlier entries, times a recurrence over later ones."""
+    axis, reverse = y.params["axis"], y.params["reverse"]
+    earlier = shifted(y, axis, forward=not reverse, fill=1)
+    factor = shifted(x, axis, forward=reverse, fill=0)
+    return (earlier * recurrence(factor, g, axis=axis, reverse=not reverse),)
+
+
+cumprod = Op(
+    "cumprod",
+    _same_type,
+    _cumulative_source("cumprod"),
+    Custom(_cumprod_pullback),
+    params=("axis", "reverse"),
+)
+
+
+def _prod_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    """Exact at zeros: every entry gets the product of the others, axis by axis."""
+    *outer, axis = y.params["axes"]
+    if outer:
+        inner = reduce_prod(x, axes=(axis,))
+        rest = reduce_prod(inner, axes=tuple(outer))
+        (g,) = _prod_pullback(g, rest, inner)
+    before = shifted(cumprod(x, axis=axis, reverse=False), axis, forward=True, fill=1)
+    after = shifted(cumprod(x, axis=axis, reverse=True), axis, forward=False, fill=1)
+    return (expand(g, (axis,), x.shape) * (before * after),)
+
+
+reduce_prod = _reduction("prod", "prod", Custom(_prod_pullback))
+
+
+def _axis_source(name: str) -> Any:
+    return lambda e: f"{name}(x, axis={_from_end(e)})"
+
+
+def _from_end(e: Expr) -> int:
+    """The last axis is written -1, as people do."""
+    axis = e.params["axis"]
+    return -1 if axis == e.args[0].ndim - 1 else axis
+
+
+def inner_product(x: Expr, y: Expr, axis: int) -> Expr:
+    """The sum of products along one axis, repeated along it."""
+    return expand(reduce_sum(x * y, axes=(axis,)), (axis,), x.shape)
+
+
+def _softmax_jacobian(g: Expr, q: Expr, x: Expr) -> Expr:
+    """diag(q) - q qᵀ is symmetric: one function serves both modes."""
+    return q * (g - inner_product(q, g, q.params["axis"]))
+
+
+softmax = Op(
+    "softmax",
+    lambda x, *, axis: x,
+    _axis_source("jax.nn.softmax"),
+    Custom(
+        pullback=lambda g, q, x: (_softmax_jacobian(g, q, x),),
+        pushforward=lambda t, q, x: _softmax_jacobian(t[0], q, x),
+    ),
+    params=("axis",),
+    flops=lambda e: (TRANSCENDENTAL + 4) * e.type.size,
+)
+
+
+def _log_softmax_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    axis = y.params["axis"]
+    total = reduce_sum(g, axes=(axis,))
+    return (g - softmax(x, axis=axis) * expand(total, (axis,), x.shape),)
+
+
+log_softmax = Op(
+    "log_softmax",
+    lambda x, *, axis: x,
+    _axis_source("jax.nn.log_softmax"),
+    Custom(
+        pullback=_log_softmax_pullback,
+        pushforward=lambda t, y, x: (
+            t[0] - inner_product(softmax(x, axis=y.params["axis"]), t[0], y.params["axis"])
+        ),
+    ),
+    params=("axis",),
+    flops=lambda e: (TRANSCENDENTAL + 4) * e.type.size,
+)
+
+logsumexp = Op(
+    "logsumexp",
+    lambda x, *, axis: _reduced(x, axes=(axis,)),
+    _axis_source("jax.nn.logsumexp"),
+    Custom(
+        pullback=lambda g, y, x: (
+            softmax(x, axis=y.params["axis"]) * expand(g, (y.params["axis"],), x.shape),
+        ),
+        pushforward=lambda t, y, x: reduce_sum(
+            softmax(x, axis=y.params["axis"]) * t[0], axes=(y.params["axis"],)
+        ),
+    ),
+    params=("axis",),
+    flops=lambda e: (TRANSCENDENTAL + 3) * e.args[0].type.size,
+)
+
+
+def _one_hot_type(labels: Type, *, axis: int, size: int, dtype: Any, within: bool) -> Type:
+    return Type((*labels.shape[:axis], size, *labels.shape[axis:]), dtype)
+
+
+def _one_hot_source(e: Expr) -> str:
+    axis = "" if e.params["axis"] == e.ndim - 1 else f", axis={e.params['axis']}"
+    return f"jax.nn.one_hot(x, {e.params['size']}, dtype={dtype_source(e.dtype)}{axis})"
+
+
+one_hot = Op(
+    "one_hot",
+    _one_hot_type,
+    _one_hot_source,
+    CONSTANT,
+    params=("axis", "size", "dtype", "within"),
+    flops=no_flops,
+)
+"""1 where an index along `axis` equals the label; labels outside 0..size-1 give zeros.
+
+`within` says that no label is outside, or that its row is of no consequence.
+"""

@@ -1,0 +1,1 @@
+"""The laws, one family a file; `book` orders them into phases."""

@@ -1,0 +1,258 @@
+"""Laws of arithmetic: identities, signs, constant folding, and scale factors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
+from symgrad.ops.pointwise import ELEMENTWISE, convert_op, maximum, minimum, select
+from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
+from symgrad.pattern import equation, rewrites, uniform_value
+
+
+@equation(exact=False)
+def adding_zero(x):
+    return x + 0, x
+
+
+@equation(exact=True)
+def subtracting_zero(x):
+    return x - 0, x
+
+
+@equation(exact=False)
+def subtracting_from_zero(x):
+    return 0 - x, -x
+
+
+@equation(exact=True)
+def multiplying_by_one(x):
+    return x * 1, x
+
+
+@equation(exact=True)
+def multiplying_by_minus_one(x):
+    return x * -1, -x
+
+
+@equation(exact=True)
+def dividing_by_one(x):
+    return x / 1, x
+
+
+@equation(exact=True)
+def double_negation(x):
+    return neg(neg(x)), x
+
+
+@equation(exact=True)
+def adding_a_negative(x, y):
+    return x + (-y), x - y
+
+
+@equation(exact=True)
+def subtracting_a_negative(x, y):
+    return x - (-y), x + y
+
+
+@equation(exact=False)
+def subtracting_from_a_negative(x, y):
+    return (-x) - y, -(x + y)
+
+
+@equation(exact=False)
+def negating_a_difference(x, y):
+    return -(x - y), y - x
+
+
+@equation(exact=True)
+def negative_factor(x, y):
+    return (-x) * y, -(x * y)
+
+
+@equation(exact=True)
+def negative_numerator(x, y):
+    return (-x) / y, -(x / y)
+
+
+@equation(exact=True)
+def negative_denominator(x, y):
+    return x / (-y), -(x / y)
+
+
+@equation(exact=True)
+def selecting_between_equals(c, x):
+    return select(c, x, x), x
+
+
+@equation(exact=True)
+def larger_of_equals(x):
+    return maximum(x, x), x
+
+
+@equation(exact=True)
+def smaller_of_equals(x):
+    return minimum(x, x), x
+
+
+@equation(exact=True)
+def at_least_minus_infinity(x):
+    return maximum(x, -np.inf), x
+
+
+@rewrites(*ELEMENTWISE, exact=True)
+def fold_constants(e: Expr) -> Expr | None:
+    """An operation on literals is a literal, where its result is correctly rounded"""
+    values = [literal_value(a) for a in e.args]
+    if not e.op.foldable or any(v is None for v in values):
+        return None
+    found = _fold(e, values)
+    return None if found is None else constant(found, e.dtype, e.type.weak)
+
+
+def _fold(e: Expr, values: list[np.generic]) -> object:
+    """NumPy's value; None for a quotient that is easier to read unevaluated."""
+    with np.errstate(all="ignore"):
+        match e.op.name, values:
+            case "add", (x, y):
+                return x + y
+            case "sub", (x, y):
+                return x - y
+            case "mul", (x, y):
+                return x * y
+            case "neg", (x,):
+                return -x
+            case "div", (x, y) if e.type.inexact and float(x / y).is_integer():
+                return x / y
+    return None
+
+
+@rewrites(convert_op, exact=True)
+def fold_conversion(e: Expr) -> Expr | None:
+    """A converted literal is a literal"""
+    value = literal_value(e.args[0])
+    return None if value is None else constant(value, e.dtype, e.type.weak)
+
+
+@rewrites(convert_op, exact=True)
+def convert_to_same_type(e: Expr) -> Expr | None:
+    """x.astype(dtype of x) = x; whether a type is weak matters only at the boundary"""
+    return e.args[0] if e.args[0].dtype == e.dtype else None
+
+
+LARGEST_SCALE = 2.0**32
+"""Scale factors in this range around 1 are moved: larger ones guard against overflow."""
+
+
+def scale_of(e: Expr) -> tuple[Expr, Expr, bool] | None:
+    """`e` as `rest * factor` or `rest / factor` with a moderate literal factor.
+
+    Returns:
+        The rest, the factor, and whether it divides.
+    """
+    if e.op is div and _moderate(e.args[1]):
+        return e.args[0], e.args[1], True
+    if e.op is mul:
+        for factor, rest in (e.args, e.args[::-1]):
+            if _moderate(factor):
+                return rest, factor, False
+    return None
+
+
+def _moderate(factor: Expr) -> bool:
+    value = literal_value(factor)
+    if value is None or not factor.type.inexact or np.iscomplexobj(value):
+        return False
+    return 1 / LARGEST_SCALE <= abs(float(value)) <= LARGEST_SCALE
+
+
+def _scaled(rest: Expr, factor: Expr, divides: bool) -> Expr:
+    return rest / factor if divides else rest * factor
+
+
+@rewrites(mul, exact=False)
+def multiplying_by_a_quotient_of_constants(e: Expr) -> Expr | None:
+    """x (a / b) = (x a) / b for literals a and b"""
+    for x, quotient in (e.args, e.args[::-1]):
+        if quotient.op is div and all(_moderate(a) for a in quotient.args):
+            top, bottom = quotient.args
+            return (x * top) / bottom
+    return None
+
+
+@rewrites(mul, exact=False)
+def scale_out_of_product(e: Expr) -> Expr | None:
+    """(c x) y = c (x y) for a literal c"""
+    for x, y in (e.args, e.args[::-1]):
+        scale = scale_of(x)
+        if scale is not None and literal_value(y) is None:
+            rest, factor, divides = scale
+            return _scaled(rest * y, factor, divides)
+    return None
+
+
+@rewrites(div, exact=False)
+def scale_out_of_quotient(e: Expr) -> Expr | None:
+    """(c x) / y = c (x / y) for a literal c"""
+    scale = scale_of(e.args[0])
+    if scale is None or literal_value(e.args[1]) is not None:
+        return None
+    rest, factor, divides = scale
+    return _scaled(rest / e.args[1], factor, divides)
+
+
+@rewrites(reduce_sum, reshape_op, transpose, broadcast, exact=False)
+def scale_out_of_linear(e: Expr) -> Expr | None:
+    """L(c x) = c L(x) for a literal c and a linear L that only moves or adds entries"""
+    (x,) = e.args
+    scale = scale_of(x)
+    if scale is None or x.ndim == 0 or uniform_value(scale[0]) is not None:
+        return None
+    rest, factor, divides = scale
+    return _scaled(e.op(rest, **e.params), factor, divides)
+
+
+@rewrites(reduce_sum, reshape_op, transpose, broadcast, exact=False)
+def sign_out_of_linear(e: Expr) -> Expr | None:
+    """L(-x) = -L(x) for a linear L that only moves or adds entries"""
+    (x,) = e.args
+    return -e.op(x.args[0], **e.params) if x.op is neg and x.ndim else None
+
+
+@rewrites(mul, div, exact=False)
+def scale_of_scale(e: Expr) -> Expr | None:
+    """c (d x) = (c d) x and (x / c) / d = x / (c d) for literals c and d"""
+    outer = scale_of(e)
+    inner = scale_of(outer[0]) if outer else None
+    if outer is None or inner is None or outer[2] != inner[2]:
+        return None
+    value = literal_value(outer[1]) * literal_value(inner[1])
+    factor = constant(value, e.dtype)
+    return _scaled(inner[0], factor, outer[2]) if _moderate(factor) else None
+
+
+@rewrites(add, sub, exact=False)
+def common_scale(e: Expr) -> Expr | None:
+    """c x ± c y = c (x ± y) for a literal c"""
+    x, y = (scale_of(a) for a in e.args)
+    if x is None or y is None or x[1:] != y[1:] or x[0].shape != y[0].shape:
+        return None
+    return _scaled(e.op(x[0], y[0]), x[1], x[2])
+
+
+@equation(exact=True)
+def sum_of_equals(x):
+    return x + x, x * 2
+
+
+@rewrites(add, sub, exact=False)
+def common_factor(e: Expr) -> Expr | None:
+    """x c ± y c = (x ± y) c"""
+    first, second = e.args
+    if first.op is not mul or second.op is not mul:
+        return None
+    for x, c in (first.args, first.args[::-1]):
+        for y, d in (second.args, second.args[::-1]):
+            if c is d and x.shape == y.shape:
+                return e.op(x, y) * c
+    return None

@@ -1,0 +1,64 @@
+"""The phases: which laws are applied, in which order.
+
+Lifting comes first, on the user's program and again on its derivative.
+Simplifying brings signs and scale factors outward so that equal terms meet;
+economising moves what is left to where the arrays are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from symgrad.errors import ArgumentValueError
+from symgrad.pattern import Rule
+from symgrad.rewrite import Phase
+from symgrad.rules import algebra, lift, shape
+
+
+def _rules_of(module: object) -> Phase:
+    """The rules of a family, in the order they are written there."""
+    return tuple(v for v in vars(module).values() if isinstance(v, Rule))
+
+
+SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
+TIDY = (*SHAPE, *_rules_of(algebra))
+LIFT = (*SHAPE, *_rules_of(lift), *_rules_of(algebra))
+ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
+
+DEFAULT_LIFT: tuple[Phase, ...] = (LIFT,)
+DEFAULT_SIMPLIFY: tuple[Phase, ...] = (LIFT, ECONOMY)
+
+
+def phases(rules: str | Sequence[Rule]) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
+    """The phases before and after differentiation that `rules=` asks for.
+
+    Raises:
+        ArgumentValueError: `rules` is neither a known name nor a sequence of rules.
+    """
+    match rules:
+        case "default":
+            return DEFAULT_LIFT, DEFAULT_SIMPLIFY
+        case "exact":
+            return _exact(DEFAULT_LIFT), _exact(DEFAULT_SIMPLIFY)
+        case "none":
+            return (), ()
+        case str():
+            raise ArgumentValueError(
+                f"rules={rules!r} is not known",
+                fix='pass "default", "exact", "none", or a sequence of rules from sg.rules',
+            )
+    chosen = tuple(rules)
+    strangers = [r for r in chosen if not isinstance(r, Rule)]
+    if strangers:
+        raise ArgumentValueError(
+            f"rules= contains {strangers[0]!r}, which is not a rule", fix="take rules from sg.rules"
+        )
+    return (chosen,), (chosen,)
+
+
+def _exact(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    return tuple(tuple(r for r in phase if r.exact) for phase in phases)
+
+
+ALL = tuple(dict.fromkeys((*LIFT, *ECONOMY)))
+"""Every rule, once."""

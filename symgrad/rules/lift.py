@@ -1,0 +1,329 @@
+"""What primitives meant: softmax and its relatives, recognised however they were written.
+
+Each law holds wherever both sides are finite, and the lifted operation is finite
+wherever its mathematical value is. A lifted operation has its own derivative
+fact, which is why the gradient of a cross-entropy becomes q - p.
+"""
+
+from __future__ import annotations
+
+from symgrad.expr import Expr, add, div, mul, neg, sub
+from symgrad.ops.pointwise import (
+    abs_,
+    and_,
+    convert,
+    convert_op,
+    eq,
+    exp,
+    expm1,
+    ge,
+    log,
+    log1p,
+    logaddexp,
+    logistic,
+    lt,
+    maximum,
+    select,
+    softplus,
+    stop_gradient,
+    tanh,
+)
+from symgrad.ops.reduce import (
+    log_softmax,
+    logsumexp,
+    one_hot,
+    reduce_max,
+    reduce_sum,
+    softmax,
+)
+from symgrad.ops.shape import broadcast, expand, full, iota, reshape, reshape_op
+from symgrad.pattern import equation, rewrites
+
+
+@equation(exact=False)
+def logistic_from_reciprocal(x):
+    return 1 / (1 + exp(-x)), logistic(x)
+
+
+@equation(exact=False)
+def logistic_of_minus_from_reciprocal(x):
+    return 1 / (1 + exp(x)), logistic(-x)
+
+
+@equation(exact=False)
+def logistic_from_ratio(x):
+    return exp(x) / (1 + exp(x)), logistic(x)
+
+
+@equation(exact=False)
+def logistic_of_minus_from_ratio(x):
+    return exp(-x) / (1 + exp(-x)), logistic(-x)
+
+
+@equation(exact=False)
+def logistic_from_tanh(x):
+    return 0.5 * (tanh(x * 0.5) + 1), logistic(x)
+
+
+@equation(exact=False)
+def logistic_from_tanh_of_half(x):
+    return (tanh(x / 2) + 1) / 2, logistic(x)
+
+
+@equation(exact=False)
+def one_minus_logistic(x):
+    return 1 - logistic(x), logistic(-x)
+
+
+@equation(exact=False)
+def softplus_from_log(x):
+    return log(1 + exp(x)), softplus(x)
+
+
+@equation(exact=False)
+def softplus_from_log1p(x):
+    return log1p(exp(x)), softplus(x)
+
+
+@equation(exact=False)
+def softplus_from_logaddexp(x):
+    return logaddexp(x, 0), softplus(x)
+
+
+@equation(exact=False)
+def softplus_from_kinks(x):
+    return maximum(x, 0) + log1p(exp(-abs_(x))), softplus(x)
+
+
+@equation(exact=False)
+def log_of_logistic(x):
+    return log(logistic(x)), -softplus(-x)
+
+
+@equation(exact=False)
+def exp_minus_one(x):
+    return exp(x) - 1, expm1(x)
+
+
+@equation(exact=False)
+def exp_of_minus_softplus(x):
+    return exp(-softplus(x)), logistic(-x)
+
+
+@equation(exact=False)
+def exp_of_log_softmax(x, axis):
+    return exp(log_softmax(x, axis=axis)), softmax(x, axis=axis)
+
+
+@equation(exact=False)
+def log_of_softmax(x, axis):
+    return log(softmax(x, axis=axis)), log_softmax(x, axis=axis)
+
+
+def kept_along(e: Expr, axis: int) -> Expr | None:
+    """What `e` repeats along `axis`, with that axis removed; None if it may vary along it."""
+    if e.ndim == 0:
+        return e
+    if e.op is not broadcast:
+        return None
+    (x,) = e.args
+    axes = e.params["axes"]
+    if axis in axes:
+        position = axes.index(axis)
+        if x.shape[position] != 1:
+            return None
+        x = reshape(x, shape=(*x.shape[:position], *x.shape[position + 1 :]))
+        axes = (*axes[:position], *axes[position + 1 :])
+    shape = tuple(n for i, n in enumerate(e.shape) if i != axis)
+    lowered = tuple(a - (a > axis) for a in axes)
+    if x.shape == shape and lowered == tuple(range(len(shape))):
+        return x
+    return broadcast(x, shape=shape, axes=lowered)
+
+
+def _reduced_axis(e: Expr) -> int | None:
+    """The axis of a reduction over one axis."""
+    axes = e.params["axes"]
+    return axes[0] if len(axes) == 1 else None
+
+
+@rewrites(div, exact=False)
+def softmax_from_ratio(e: Expr) -> Expr | None:
+    """exp(x) / Σ exp(x) = softmax(x)"""
+    top, bottom = e.args
+    if top.op is not exp:
+        return None
+    for axis in range(e.ndim):
+        total = kept_along(bottom, axis)
+        if (
+            total is not None
+            and total.op is reduce_sum
+            and total.args[0] is top
+            and total.params["axes"] == (axis,)
+        ):
+            return softmax(top.args[0], axis=axis)
+    return None
+
+
+@rewrites(softmax, log_softmax, exact=False)
+def softmax_is_shift_invariant(e: Expr) -> Expr | None:
+    """softmax(x - c) = softmax(x) for c constant along the axis"""
+    unshifted = _without_shift(e.args[0], e.params["axis"])
+    return None if unshifted is None else e.op(unshifted[0], axis=e.params["axis"])
+
+
+def _without_shift(x: Expr, axis: int) -> tuple[Expr, Expr] | None:
+    """`x = y - c` with c constant along the axis, given as y and c without that axis."""
+    if x.op not in (sub, add):
+        return None
+    y, c = x.args
+    shift = kept_along(c, axis)
+    if shift is not None and y.shape == x.shape:
+        return y, shift if x.op is sub else -shift
+    if x.op is add and (shift := kept_along(y, axis)) is not None and c.shape == x.shape:
+        return c, -shift
+    return None
+
+
+@rewrites(log, exact=False)
+def logsumexp_from_log(e: Expr) -> Expr | None:
+    """log Σ exp(x) = logsumexp(x), also of a sum known to be positive through abs"""
+    (total,) = e.args
+    total = total.args[0] if total.op is abs_ else total
+    lead = total
+    total = total.args[0] if total.op in (reshape_op, broadcast) else total
+    if total.op is not reduce_sum or total.args[0].op is not exp or _reduced_axis(total) is None:
+        return None
+    found = logsumexp(total.args[0].args[0], axis=_reduced_axis(total))
+    return found if lead is total else lead.op(found, **lead.params)
+
+
+@rewrites(logsumexp, exact=False)
+def logsumexp_of_shifted(e: Expr) -> Expr | None:
+    """logsumexp(x - c) = logsumexp(x) - c for a maximum c, however it was guarded"""
+    axis = e.params["axis"]
+    unshifted = _without_shift(e.args[0], axis)
+    if unshifted is None or not _is_guarded_maximum(unshifted[1]):
+        return None
+    return logsumexp(unshifted[0], axis=axis) - unshifted[1]
+
+
+def _is_guarded_maximum(c: Expr) -> bool:
+    """A maximum over an axis, perhaps inside stop_gradient, a select on finiteness, a reshape."""
+    while c.op in (stop_gradient, select, reshape_op, broadcast, maximum, neg):
+        c = c.args[1] if c.op is select or (c.op is maximum and c.args[0].ndim == 0) else c.args[0]
+    return c.op is reduce_max
+
+
+@rewrites(add, exact=False)
+def shift_put_back(e: Expr) -> Expr | None:
+    """(x - c) + c = x for a maximum c that was subtracted for stability"""
+    for x, c in (e.args, e.args[::-1]):
+        if x.op is sub and x.args[1] is c and _is_guarded_maximum(c):
+            return x.args[0]
+    return None
+
+
+@rewrites(sub, exact=False)
+def log_softmax_from_difference(e: Expr) -> Expr | None:
+    """x - logsumexp(x) = log_softmax(x), also when both sides were shifted by the maximum"""
+    x, normaliser = e.args
+    for axis in range(e.ndim):
+        total = kept_along(normaliser, axis)
+        if total is None:
+            continue
+        if total.op is sub:
+            shifted = _without_shift(x, axis)
+            if shifted is None or shifted[1] is not total.args[1]:
+                continue
+            x, total = shifted[0], total.args[0]
+        if total.op is logsumexp and total.args[0] is x and total.params["axis"] == axis:
+            return log_softmax(x, axis=axis)
+    return None
+
+
+@rewrites(div, exact=False)
+def softmax_from_product(e: Expr) -> Expr | None:
+    """(exp(x) y) / Σ exp(x) = softmax(x) y"""
+    top, bottom = e.args
+    if top.op is not mul:
+        return None
+    for factor, other in (top.args, top.args[::-1]):
+        if factor.op is exp and factor.shape == e.shape:
+            q = softmax_from_ratio.rewrite(factor / bottom)
+            if q is not None:
+                return q * other
+    return None
+
+
+@rewrites(convert_op, exact=True)
+def one_hot_from_comparison(e: Expr) -> Expr | None:
+    """(labels[:, None] == arange(n)) as numbers = one_hot(labels, n)"""
+    (test,) = e.args
+    if test.op is not eq or not e.type.inexact:
+        return None
+    for labels, counter in (test.args, test.args[::-1]):
+        axis = _counting_axis(counter)
+        found = None if axis is None else kept_along(labels, axis)
+        if found is not None and axis is not None and found.ndim == e.ndim - 1:
+            return one_hot(found, axis=axis, size=e.shape[axis], dtype=e.dtype, within=False)
+    return None
+
+
+def _counting_axis(e: Expr) -> int | None:
+    """The axis along which a node counts 0, 1, 2, ..."""
+    if e.op is iota:
+        return e.params["axis"]
+    if e.op is broadcast and e.args[0].op is iota:
+        inner = e.args[0]
+        position = inner.params["axis"]
+        axis = e.params["axes"][position]
+        return axis if inner.shape[position] == e.shape[axis] else None
+    return None
+
+
+@rewrites(reduce_sum, exact=False)
+def softmax_sums_to_one(e: Expr) -> Expr | None:
+    """Σ softmax(x) = 1 along its axis"""
+    (q,) = e.args
+    along = q.op is softmax and e.params["axes"] == (q.params["axis"],)
+    return full(1, e.type) if along else None
+
+
+def _in_range(labels: Expr, hot: Expr) -> Expr:
+    """1 for labels that `hot` has an entry for, 0 for the others, whose rows are zeros."""
+    inside = and_(ge(labels, 0), lt(labels, hot.params["size"]))
+    return convert(inside, dtype=hot.dtype)
+
+
+@rewrites(reduce_sum, exact=True)
+def one_hot_sums_to_one(e: Expr) -> Expr | None:
+    """Σ one_hot(labels) = 1 for labels in range, 0 for others"""
+    (hot,) = e.args
+    if hot.op is not one_hot or e.params["axes"] != (hot.params["axis"],):
+        return None
+    return full(1, e.type) if hot.params["within"] else _in_range(hot.args[0], hot)
+
+
+@rewrites(sub, exact=True)
+def difference_to_one_hot(e: Expr) -> Expr | None:
+    """q [label in range] - one_hot(label) = q - one_hot(label) where in range, else 0"""
+    product, hot = e.args
+    if product.op is not mul or hot.op is not one_hot:
+        return None
+    labels, axis = hot.args[0], hot.params["axis"]
+    for q, factor in (product.args, product.args[::-1]):
+        if kept_along(factor, axis) is _in_range(labels, hot):
+            inside = kept_along(factor, axis).args[0]
+            return select(expand(inside, (axis,), e.shape), q - hot, 0)
+    return None
+
+
+@equation(exact=False)
+def cross_entropy_of_logistic(y, z):
+    return (1 - y) * logistic(z) - y * logistic(-z), logistic(z) - y
+
+
+@equation(exact=False)
+def likelihood_of_logistic(y, z):
+    return y * logistic(-z) - (1 - y) * logistic(z), y - logistic(z)

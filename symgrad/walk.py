@@ -1,0 +1,146 @@
+"""Going over graphs without recursion: order, dependence, substitution, origins.
+
+A `Graph` is the one data structure of symgrad: a program, a loop body and the
+rule of a `custom_jvp` are all graphs. Where its nodes came from (the user's
+line, the variable assigned there) is kept beside the nodes, in `origins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from symgrad.errors import Frame
+from symgrad.expr import Expr, Type, item, make, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node came from.
+
+    Attributes:
+        frame: the user's line that computes it, or the line whose derivative it is part of.
+        name: the variable the user assigned it to, or `d_` and that name for its cotangent.
+        backward: whether differentiation made the node.
+    """
+
+    frame: Frame | None = None
+    name: str = ""
+    backward: bool = False
+
+
+Origins = dict[Expr, Origin]
+UNKNOWN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Inputs, outputs and everything between; equal graphs compute the same expressions."""
+
+    inputs: tuple[Expr, ...]
+    outputs: tuple[Expr, ...]
+    names: tuple[str, ...] = field(default=(), compare=False)
+    origins: Mapping[Expr, Origin] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def nodes(self) -> list[Expr]:
+        """All nodes the outputs need and all inputs, operands before their users."""
+        return topological(self.inputs + self.outputs)
+
+    def __len__(self) -> int:
+        """Operations: inputs and the projections of multi-result nodes do not count."""
+        inputs = set(self.inputs)
+        return sum(1 for n in self.nodes if n not in inputs and n.op is not item)
+
+    def __call__(self, *args: Expr) -> tuple[Expr, ...]:
+        """The outputs with `args` in place of the inputs."""
+        return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))
+
+
+def topological(outputs: Iterable[Expr]) -> list[Expr]:
+    """Every node below `outputs` once, operands first, in a deterministic order."""
+    order: list[Expr] = []
+    seen: set[Expr] = set()
+    stack: list[tuple[Expr, bool]] = [(o, False) for o in reversed(tuple(outputs))]
+    while stack:
+        node, operands_done = stack.pop()
+        if operands_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack.extend((a, False) for a in reversed(node.args) if a not in seen)
+    return order
+
+
+def dependents(order: Sequence[Expr], sources: Iterable[Expr]) -> set[Expr]:
+    """The nodes of a topological `order` that are, or depend on, one of `sources`."""
+    found = set(sources)
+    for node in order:
+        if not found.isdisjoint(node.args):
+            found.add(node)
+    return found
+
+
+def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """`node` with other operands, of which the type rule is asked again."""
+    return node if args == node.args else make(node.op, args, dict(node.params))
+
+
+def substitute(outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
+    """`outputs` with every node in `replacement` exchanged; the rest of the graph is shared."""
+    done: dict[Expr, Expr] = dict(replacement)
+    for node in topological(outputs):
+        if node not in done:
+            done[node] = rebuild(node, tuple(done[a] for a in node.args))
+    return tuple(done[o] for o in outputs)
+
+
+def map_graphs(params: Mapping[str, Any], transform: Callable[[Graph], Graph]) -> dict[str, Any]:
+    """Parameters with every graph among them transformed."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Graph):
+            return transform(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], Graph):
+            return tuple(transform(g) for g in value)
+        return value
+
+    return {name: changed(value) for name, value in params.items()}
+
+
+def bind(
+    expr_inputs: Sequence[Expr], outputs: Sequence[Expr], names: tuple[str, ...] = ()
+) -> Graph:
+    """A graph whose inputs are numbered parameters, so that equal bodies are equal graphs."""
+    inputs = tuple(parameter(i, e.type) for i, e in enumerate(expr_inputs))
+    renamed = dict(zip(expr_inputs, inputs, strict=True))
+    return Graph(inputs, substitute(outputs, renamed), names)
+
+
+def users(order: Iterable[Expr]) -> dict[Expr, list[Expr]]:
+    """For every node, the nodes that take it as an operand, once per use."""
+    found: dict[Expr, list[Expr]] = {}
+    for node in order:
+        found.setdefault(node, [])
+        for arg in node.args:
+            found.setdefault(arg, []).append(node)
+    return found
+
+
+def mark(
+    origins: Origins, roots: Iterable[Expr], origin: Origin, known: Mapping[Expr, Origin]
+) -> None:
+    """Give `origin` to the nodes below `roots` that have none yet, in either table."""
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node in origins or node in known or not node.args:
+            continue
+        origins[node] = origin
+        stack.extend(node.args)
+
+
+def types_of(nodes: Iterable[Expr]) -> tuple[Type, ...]:
+    return tuple(n.type for n in nodes)
