@@ -1,0 +1,30 @@
+"""symgrad: a symbol-to-symbol differentiation compiler for JAX.
+
+`import symgrad as sg`, then `sg.grad` in place of `jax.grad`: the same results, and
+the derivative can be read (`.source`), explained (`.explain`) and differentiated again.
+"""
+
+from symgrad.api import Pullback as Pullback
+from symgrad.api import grad as grad
+from symgrad.api import hessian as hessian
+from symgrad.api import hvp as hvp
+from symgrad.api import jacfwd as jacfwd
+from symgrad.api import jacobian as jacobian
+from symgrad.api import jacrev as jacrev
+from symgrad.api import jit as jit
+from symgrad.api import jvp as jvp
+from symgrad.api import trace as trace
+from symgrad.api import value_and_grad as value_and_grad
+from symgrad.api import vjp as vjp
+from symgrad.errors import ArgumentError as ArgumentError
+from symgrad.errors import ArgumentValueError as ArgumentValueError
+from symgrad.errors import NoDerivativeError as NoDerivativeError
+from symgrad.errors import OutputError as OutputError
+from symgrad.errors import ShapeError as ShapeError
+from symgrad.errors import SymgradError as SymgradError
+from symgrad.errors import TracingError as TracingError
+from symgrad.graph import Graph as Graph
+from symgrad.report import Report as Report
+from symgrad.rules.book import ALL as rules
+
+__version__ = "0.1.0"

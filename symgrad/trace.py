@@ -48,10 +48,12 @@ class Traced:
     Attributes:
         graph: from the leaves of the arguments to the leaves of the result.
         out_tree: structure of the result.
+        out_types: types of its leaves as JAX has them, weak-type flags included.
     """
 
     graph: Graph
     out_tree: Any
+    out_types: tuple[Type, ...]
 
 
 def type_of(leaf: Any) -> Type:
@@ -76,24 +78,26 @@ def with_weak_type(value: Any, weak: bool) -> Any:
     )
 
 
-def trace(fun: Callable[..., Any], args: Sequence[Any], names: Sequence[str] = ()) -> Traced:
-    """Trace `fun(*args)`, where `args` are pytrees of arrays or `jax.ShapeDtypeStruct`.
+def trace(
+    fun: Callable[..., Any], in_tree: Any, types: Sequence[Type], names: Sequence[str] = ()
+) -> Traced:
+    """Trace `fun(*args, **kwargs)` on abstract values.
 
     Args:
-        names: one for each leaf of the arguments.
+        in_tree: structure of `(args, kwargs)`.
+        types: of the leaves.
+        names: of the leaves.
 
     Raises:
         TracingError: the function needs the value of a traced array, or returns what is
             not an array.
     """
-    leaves, in_tree = jax.tree.flatten(tuple(args))
-    types = [type_of(leaf) for leaf in leaves]
     out_tree: Any = None
 
     def flat(*values: Any) -> list[Any]:
         nonlocal out_tree
-        out = fun(*jax.tree.unflatten(in_tree, values))
-        flat_out, out_tree = jax.tree.flatten(out)
+        args, kwargs = jax.tree.unflatten(in_tree, values)
+        flat_out, out_tree = jax.tree.flatten(fun(*args, **kwargs))
         return flat_out
 
     avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
@@ -107,7 +111,8 @@ def trace(fun: Callable[..., Any], args: Sequence[Any], names: Sequence[str] = (
     reader = _Reader()
     reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
     outputs = reader.read(closed.jaxpr, closed.consts, inputs)
-    return Traced(Graph(inputs, tuple(outputs), tuple(names), reader.origins), out_tree)
+    graph = Graph(inputs, tuple(outputs), tuple(names), reader.origins)
+    return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
 
 
 def _explained(error: Exception) -> SymgradError | None:

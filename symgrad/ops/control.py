@@ -20,6 +20,7 @@ from symgrad.expr import (
     Types,
     fresh,
     item,
+    literal,
     no_flops,
     results,
 )
@@ -599,91 +600,104 @@ switch = Op(
 """As `jax.lax.switch`: the first operand chooses the branch that the others are given to."""
 
 
-def _batched_type(*operands: Type, body: Graph, mapped: tuple[bool, ...], size: int) -> Types:
+def _batched_type(*operands: Type, body: Graph, closed: int, size: int) -> Types:
     return as_types([o.type.with_shape((size, *o.shape)) for o in body.outputs])
 
 
 def _batched_functions(e: Expr) -> tuple[LocalFunction, ...]:
-    body, closed = e.params["body"], e.params["mapped"].count(False)
+    body, closed = e.params["body"], e.params["closed"]
     parameters = _range(closed, len(body.inputs) - closed)
     returned = tuple(range(len(body.outputs)))
-    return (LocalFunction("body", body, e.args[:closed], parameters, returned),)
+    return (LocalFunction("row", body, e.args[:closed], parameters, returned),)
 
 
 def _batched_source(e: Expr) -> str:
-    closed = e.params["mapped"].count(False)
-    operands = ", ".join(f"xs[{i}]" for i in range(closed, len(e.args)))
-    return f"jax.vmap({{body}})({operands})"
+    operands = ", ".join(f"xs[{i}]" for i in range(e.params["closed"], len(e.args)))
+    return f"jax.vmap({{row}})({operands})"
+
+
+def _outside(ans: Expr) -> tuple[list[Expr], dict[Expr, Expr]]:
+    """Fresh stand-ins for the inputs that vary by row; shared inputs are the operands."""
+    body, closed = ans.params["body"], ans.params["closed"]
+    rows = [fresh(i.type) for i in body.inputs[closed:]]
+    return rows, dict(zip(body.inputs, (*ans.args[:closed], *rows), strict=True))
 
 
 def _batched_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
-    body = ans.params["body"]
+    body, closed = ans.params["body"], ans.params["closed"]
     inside = [
         None if t is None else fresh(i.type) for t, i in zip(tangents, body.inputs, strict=True)
     ]
     pushed = pushforward(body.outputs, body.inputs, inside)
-    varying = [i for i, t in enumerate(pushed) if t is not None]
+    rows, outer = _outside(ans)
+    for own, given in zip(inside[:closed], tangents, strict=False):
+        if own is not None and given is not None:
+            outer[own] = given
+    varying = [(i, t) for i, t in enumerate(pushed) if t is not None]
+    found = batched(
+        [*rows, *(t for t in inside[closed:] if t is not None)],
+        substitute([t for _, t in varying], outer),
+        [*args[closed:], *(t for t in tangents[closed:] if t is not None)],
+        ans.params["size"],
+    )
     slots: list[Slot] = [None] * len(pushed)
-    moving = [i for i, t in enumerate(inside) if t is not None]
-    if varying:
-        found = batched(
-            (*body.inputs, *(inside[i] for i in moving)),
-            [pushed[i] for i in varying],
-            (*args, *(tangents[i] for i in moving)),
-            (*ans.params["mapped"], *(ans.params["mapped"][i] for i in moving)),
-            ans.params["size"],
-        )
-        for i, r in zip(varying, found, strict=True):
-            slots[i] = r
+    for (i, _), r in zip(varying, found, strict=True):
+        slots[i] = r
     return _as_given(slots)
 
 
 def _batched_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """What every row shares gets the sum of the rows' cotangents."""
-    body, mapped = ans.params["body"], ans.params["mapped"]
-    outer = _as_tuple(given)
-    seeds = [None if g is None else fresh(o.type) for g, o in zip(outer, body.outputs, strict=True)]
+    body, closed = ans.params["body"], ans.params["closed"]
+    cotangents = _as_tuple(given)
+    seeds = [
+        None if g is None else fresh(o.type) for g, o in zip(cotangents, body.outputs, strict=True)
+    ]
     pulled = pullback(body.outputs, seeds, body.inputs)
-    wanted = [i for i, c in enumerate(pulled) if c is not None]
-    live = [i for i, s in enumerate(seeds) if s is not None]
+    rows, outer = _outside(ans)
+    wanted = [(i, c) for i, c in enumerate(pulled) if c is not None]
+    found = batched(
+        [*rows, *(s for s in seeds if s is not None)],
+        substitute([c for _, c in wanted], outer),
+        [*args[closed:], *(g for g in cotangents if g is not None)],
+        ans.params["size"],
+    )
     slots: list[Slot] = [None] * len(args)
-    if wanted:
-        found = batched(
-            (*body.inputs, *(seeds[i] for i in live)),
-            [pulled[i] for i in wanted],
-            (*args, *(outer[i] for i in live)),
-            (*mapped, *(True for _ in live)),
-            ans.params["size"],
-        )
-        for i, r in zip(wanted, found, strict=True):
-            slots[i] = r if mapped[i] else reduce_sum(r, axes=(0,))
+    for (i, _), r in zip(wanted, found, strict=True):
+        slots[i] = reduce_sum(r, axes=(0,)) if i < closed else r
     return tuple(slots)
 
 
-_batched = Op(
+batched_op = Op(
     "vmap",
     _batched_type,
     _batched_source,
     Custom(pullback=_batched_pull, pushforward=_batched_push),
-    params=("body", "mapped", "size"),
+    params=("body", "closed", "size"),
     flops=lambda e: e.params["size"] * graph_flops(e.params["body"]),
     functions=_batched_functions,
 )
+"""A graph evaluated for every row of its last operands, sharing the first `closed` ones."""
 
 
 def batched(
-    inputs: Sequence[Expr],
-    outputs: Sequence[Expr],
-    operands: Sequence[Expr],
-    mapped: Sequence[bool],
-    size: int,
+    sources: Sequence[Expr], outputs: Sequence[Expr], operands: Sequence[Expr], size: int
 ) -> tuple[Expr, ...]:
-    """`outputs` as a function of `inputs`, evaluated for `size` rows of the mapped operands."""
-    order = sorted(range(len(inputs)), key=lambda i: mapped[i])
-    node = _batched(
-        *(operands[i] for i in order),
-        body=bind([inputs[i] for i in order], outputs),
-        mapped=tuple(mapped[i] for i in order),
-        size=size,
+    """`outputs` for each of `size` rows: `sources[i]` takes the rows of `operands[i]`.
+
+    Nodes that do not depend on the sources are computed once, outside.
+    """
+    if not outputs:
+        return ()
+    order = topological(outputs)
+    varying = dependents(order, sources)
+    shared = dict.fromkeys(
+        a
+        for node in order
+        if node in varying
+        for a in node.args
+        if a not in varying and a.op is not literal
     )
-    return results(node)
+    shared |= dict.fromkeys(o for o in outputs if o not in varying and o.op is not literal)
+    body = bind((*shared, *sources), outputs)
+    return results(batched_op(*shared, *operands, body=body, closed=len(shared), size=size))

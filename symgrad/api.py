@@ -1,0 +1,419 @@
+"""The transformations people call, with the signatures and results of their namesakes in JAX."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from symgrad import derivatives
+from symgrad.arguments import describe, parameter_names
+from symgrad.errors import ArgumentError
+from symgrad.graph import Graph
+from symgrad.rewrite import Log
+from symgrad.trace import trace as trace_types
+from symgrad.transform import Rules, Transformed
+
+Argnums = int | Sequence[int]
+
+
+def jit(
+    fun: Callable[..., Any],
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    rules: Rules = "default",
+) -> Transformed:
+    """`fun`, traced, simplified and compiled; no derivative.
+
+    Args:
+        fun: a function that JAX can trace.
+        static_argnums: positions of arguments that are part of the program, hashable.
+        static_argnames: the same by name.
+        donate_argnums: positions of arguments whose memory may be reused.
+        rules: "default"; "exact" keeps every floating-point bit; "none"; or rules.
+
+    Returns:
+        A function with the results of `fun`, and `.graph`, `.source`, `.explain`, `.lower`.
+
+    Raises:
+        ArgumentError: `fun` is not callable.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> softplus = sg.jit(lambda x: jnp.log(1 + jnp.exp(x)))
+        >>> float(softplus(1000.0))
+        1000.0
+    """
+    return Transformed(
+        fun,
+        derivatives.value,
+        "jit",
+        rules=rules,
+        static_argnums=_as_tuple(static_argnums),
+        static_argnames=_as_tuple(static_argnames),
+        donate_argnums=_as_tuple(donate_argnums),
+    )
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The gradient of a scalar function, as `jax.grad`.
+
+    Args:
+        fun: returns a scalar, or `(scalar, aux)` with `has_aux`.
+        argnums: position or positions of the arguments to differentiate in; pytrees of
+            floating-point arrays.
+        has_aux: `fun` returns a pair of which only the first is differentiated.
+        holomorphic: `fun` is holomorphic, with complex input and output.
+        allow_int: integer leaves are allowed; their gradient has dtype `float0`.
+        rules: "default"; "exact" keeps every floating-point bit; "none"; or rules.
+
+    Returns:
+        A function of the same arguments that returns the gradient, in the structure,
+        shapes and dtypes of the differentiated argument (a tuple for several), paired
+        with the auxiliary output if there is one. It has `.graph`, `.source`,
+        `.explain` and `.lower`.
+
+    Raises:
+        OutputError: when called, if the output is not a real scalar.
+        ArgumentError: when called, if an argument is not a floating-point array, or
+            `argnums` is out of range.
+        NoDerivativeError: when called, if an operation has no derivative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.grad(lambda x: jnp.sum(x**3))(jnp.array([1.0, 2.0]))
+        Array([ 3., 12.], dtype=float32)
+    """
+    build = derivatives.gradient(
+        with_value=False, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
+    return Transformed(fun, build, "grad", argnums=argnums, rules=rules)
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The value and the gradient of a scalar function in one program, as `jax.value_and_grad`.
+
+    Arguments and errors are those of `grad`.
+
+    Returns:
+        A function that returns `(value, gradient)`, or `((value, aux), gradient)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> value, slope = sg.value_and_grad(jnp.sin)(0.0)
+        >>> float(value), float(slope)
+        (0.0, 1.0)
+    """
+    build = derivatives.gradient(
+        with_value=True, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
+    return Transformed(fun, build, "value_and_grad", argnums=argnums, rules=rules)
+
+
+def jacfwd(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The Jacobian, column by column in forward mode, as `jax.jacfwd`.
+
+    Returns:
+        A function that returns, for every output of shape `s` and input of shape `t`, an
+        array of shape `s + t`, in the output's structure with the input's inside.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.jacfwd(lambda x: x**2)(jnp.array([1.0, 2.0]))
+        Array([[2., 0.],
+               [0., 4.]], dtype=float32)
+    """
+    build = derivatives.jacobian_matrix(reverse=False, has_aux=has_aux, holomorphic=holomorphic)
+    return Transformed(fun, build, "jacfwd", argnums=argnums, rules=rules)
+
+
+def jacrev(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The Jacobian, row by row in reverse mode, as `jax.jacrev`; results as `jacfwd`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.jacrev(lambda x: jnp.stack([x.sum(), x.prod()]))(jnp.array([2.0, 3.0]))
+        Array([[1., 1.],
+               [3., 2.]], dtype=float32)
+    """
+    build = derivatives.jacobian_matrix(
+        reverse=True, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
+    )
+    return Transformed(fun, build, "jacrev", argnums=argnums, rules=rules)
+
+
+def jacobian(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The Jacobian, in the mode that takes fewer passes; results as `jacfwd`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.jacobian(lambda x: x[:1] * x[1:])(jnp.array([2.0, 3.0]))
+        Array([[3., 2.]], dtype=float32)
+    """
+    build = derivatives.jacobian_matrix(reverse=None, has_aux=has_aux, holomorphic=holomorphic)
+    return Transformed(fun, build, "jacobian", argnums=argnums, rules=rules)
+
+
+def hessian(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Transformed:
+    """The matrix of second derivatives, as `jax.hessian`.
+
+    Returns:
+        A function that returns, for every output of shape `s` and inputs of shapes `t`
+        and `u`, an array of shape `s + t + u`, in nested structures.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.hessian(lambda x: x[0] ** 2 * x[1])(jnp.array([1.0, 2.0]))
+        Array([[4., 2.],
+               [2., 0.]], dtype=float32)
+    """
+    build = derivatives.hessian_matrix(has_aux=has_aux, holomorphic=holomorphic)
+    return Transformed(fun, build, "hessian", argnums=argnums, rules=rules)
+
+
+def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default") -> Transformed:
+    """The Hessian of a scalar function times a vector, without the Hessian.
+
+    Args:
+        fun: returns a scalar.
+        argnums: the argument, or arguments, in which the Hessian is taken.
+        rules: as for `grad`.
+
+    Returns:
+        `h(v, *args)`: H v at `args`; `v` and the result have the structure, shapes and
+        dtypes of `args[argnums]`.
+
+    Raises:
+        ArgumentError: when called, if `v` does not match the argument it multiplies.
+        OutputError: when called, if the output is not a real scalar.
+
+    Source:
+        Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994):
+        the derivative of the gradient along v.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> cubes = lambda x: jnp.sum(x**3)
+        >>> sg.hvp(cubes)(jnp.array([1.0, 0.0]), jnp.array([2.0, 3.0]))
+        Array([12.,  0.], dtype=float32)
+    """
+    build = derivatives.hessian_vector_product
+    return Transformed(fun, build, "hvp", argnums=argnums, extra=1, rules=rules)
+
+
+class Pullback:
+    """What `vjp` returns: cotangents of the outputs in, a tuple of cotangents of the primals out."""
+
+    def __init__(self, transformed: Transformed, primals: tuple[Any, ...]):
+        self._transformed, self._primals = transformed, primals
+
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        return self._transformed(_without_float0(cotangent), *self._primals)
+
+    def graph(self, cotangent: Any) -> Graph:
+        """The simplified graph that runs."""
+        return self._transformed.graph(cotangent, *self._primals)
+
+    def source(self, cotangent: Any) -> str:
+        """The program that runs; its first arguments are the cotangents."""
+        return self._transformed.source(cotangent, *self._primals)
+
+    def explain(self, cotangent: Any) -> Any:
+        """The report of its compilation."""
+        return self._transformed.explain(cotangent, *self._primals)
+
+    def lower(self, cotangent: Any) -> Any:
+        """As `jax.jit(f).lower`."""
+        return self._transformed.lower(cotangent, *self._primals)
+
+
+def vjp(
+    fun: Callable[..., Any], *primals: Any, has_aux: bool = False, rules: Rules = "default"
+) -> Any:
+    """The value of a function and the pullback of cotangents through it, as `jax.vjp`.
+
+    Args:
+        fun: returns any pytree of arrays, or `(outputs, aux)` with `has_aux`.
+        primals: where to differentiate; pytrees of arrays.
+
+    Returns:
+        `(outputs, pullback)`, or `(outputs, pullback, aux)`. `pullback` takes cotangents
+        in the structure of the outputs and returns one tree per primal.
+
+    Raises:
+        ArgumentError: the pullback is given a cotangent of another structure, shape or dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> y, pull = sg.vjp(jnp.multiply, 2.0, 3.0)
+        >>> tuple(map(float, pull(1.0)))
+        (3.0, 2.0)
+    """
+    outputs = _remembered(fun, "jit", rules, has_aux)(*primals)
+    pull = Pullback(_remembered(fun, "vjp", rules, has_aux, len(primals)), primals)
+    return (outputs[0], pull, outputs[1]) if has_aux else (outputs, pull)
+
+
+def jvp(
+    fun: Callable[..., Any],
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    has_aux: bool = False,
+    *,
+    rules: Rules = "default",
+) -> Any:
+    """The value of a function and its derivative along a direction, as `jax.jvp`.
+
+    Args:
+        primals: one tree per argument.
+        tangents: likewise, with the same structures, shapes and dtypes (`float0` for
+            integers).
+
+    Returns:
+        `(outputs, tangents of the outputs)`, and `aux` with `has_aux`.
+
+    Raises:
+        ArgumentError: primals and tangents do not match.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> value, slope = sg.jvp(jnp.sin, (0.0,), (2.0,))
+        >>> float(slope)
+        2.0
+    """
+    for what, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise ArgumentError(
+                f"the {what} of jvp are a tuple or list, one entry per argument, "
+                f"got {type(given).__name__}"
+            )
+    trees = [jax.tree.structure(tuple(p)) for p in (primals, tangents)]
+    if trees[0] != trees[1]:
+        raise ArgumentError(
+            f"primals and tangents of jvp differ in structure: {trees[0]} and {trees[1]}"
+        )
+    leaves = jax.tree.leaves(tuple(primals))
+    moving = [
+        t
+        for t, p in zip(jax.tree.leaves(tuple(tangents)), leaves, strict=True)
+        if jax.dtypes.issubdtype(jax.typeof(p).dtype, np.inexact)
+    ]
+    return _remembered(fun, "jvp", rules, has_aux, len(primals))(moving, *primals)
+
+
+def trace(fun: Callable[..., Any], *args: Any) -> Graph:
+    """The expression graph of a function.
+
+    Args:
+        fun: any function that JAX can trace.
+        args: arrays, pytrees of them, or `jax.ShapeDtypeStruct`.
+
+    Returns:
+        A `Graph` whose inputs are the leaves of `args`, named after them.
+
+    Raises:
+        TracingError: the function needs the value of a traced array.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> graph = sg.trace(lambda x: jnp.sin(x) * jnp.sin(x), 1.0)
+        >>> [node.op.name for node in graph.nodes]
+        ['argument', 'sin', 'mul']
+    """
+    arguments = describe(args, {}, parameter_names(fun, len(args)))
+    return Graph.of(trace_types(fun, arguments.tree, arguments.types, arguments.names).graph, Log())
+
+
+_transformed: weakref.WeakKeyDictionary[Any, dict[Any, Transformed]] = weakref.WeakKeyDictionary()
+
+
+def _remembered(
+    fun: Callable[..., Any], name: str, rules: Rules, has_aux: bool, count: int = 0
+) -> Transformed:
+    """`vjp` and `jvp` are called anew each time; what they compile is kept with the function."""
+    everything = tuple(range(count))
+    key = (name, rules if isinstance(rules, str) else tuple(rules), has_aux, count)
+    try:
+        known = _transformed.setdefault(fun, {})
+    except TypeError:
+        known = {}
+    if key not in known:
+        build = {
+            "jit": derivatives.value,
+            "vjp": derivatives.vector_jacobian_product(has_aux=has_aux),
+            "jvp": derivatives.jacobian_vector_product(has_aux=has_aux),
+        }[name]
+        extra = 0 if name == "jit" else 1
+        argnums = () if name == "jit" else everything
+        known[key] = Transformed(fun, build, name, argnums=argnums, extra=extra, rules=rules)
+    return known[key]
+
+
+def _without_float0(tree: Any) -> Any:
+    """Cotangents of integer outputs say nothing; a number stands in for them."""
+    return jax.tree.map(lambda x: 0 if getattr(x, "dtype", None) == jax.dtypes.float0 else x, tree)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return (value,) if isinstance(value, int | str) else tuple(value)

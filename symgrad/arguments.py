@@ -1,0 +1,172 @@
+"""The arguments of one call: leaves, their types and names, and what is differentiated."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from symgrad.errors import ArgumentError, ArgumentValueError, Frame
+from symgrad.expr import Type
+from symgrad.trace import type_of
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Flattened arguments.
+
+    Attributes:
+        tree: structure of `(args, kwargs)`.
+        types: abstract values of the leaves.
+        names: a distinct name for each leaf, from parameter names and pytree paths.
+        paths: each leaf as the caller would write it, for messages.
+        positions: number of the positional argument a leaf belongs to, -1 for keywords.
+        subtrees: structure of each positional argument.
+    """
+
+    tree: Any
+    types: tuple[Type, ...]
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
+    positions: tuple[int, ...]
+    subtrees: tuple[Any, ...]
+
+    def leaves_of(self, position: int) -> list[int]:
+        return [i for i, p in enumerate(self.positions) if p == position]
+
+
+def describe(
+    args: Sequence[Any], kwargs: Mapping[str, Any], parameter_names: Sequence[str]
+) -> Arguments:
+    """Flatten a call's arguments.
+
+    Args:
+        parameter_names: of the positional arguments.
+
+    Raises:
+        ArgumentError: a leaf is not an array or a number.
+    """
+    paths, tree = jax.tree_util.tree_flatten_with_path((tuple(args), dict(kwargs)))
+    types, labels, spelled, positions = [], [], [], []
+    for path, leaf in paths:
+        in_kwargs = path[0].idx == 1
+        base = str(path[1].key) if in_kwargs else parameter_names[path[1].idx]
+        written = base + jax.tree_util.keystr(path[2:])
+        types.append(_leaf_type(leaf, written))
+        labels.append(_labels(base, path[2:]))
+        spelled.append(written)
+        positions.append(-1 if in_kwargs else path[1].idx)
+    subtrees = tuple(jax.tree.structure(a) for a in args)
+    names = _distinct(labels)
+    return Arguments(tree, tuple(types), names, tuple(spelled), tuple(positions), subtrees)
+
+
+def _leaf_type(leaf: Any, written: str) -> Type:
+    try:
+        return type_of(leaf)
+    except TypeError:
+        raise ArgumentError(
+            f"`{written}` is a {type(leaf).__name__}, not an array or a number",
+            fix="pass arrays, numbers, or pytrees of them; close over other values, or with "
+            "sg.jit mark the argument static",
+        ) from None
+
+
+def _labels(base: str, path: Sequence[Any]) -> tuple[str, ...]:
+    """Names for a leaf, from the shortest to the longest."""
+    keys = [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path]
+    whole = "_".join([base, *keys])
+    if not keys:
+        return (base,) * 3
+    last = keys[-1] if not keys[-1].isdigit() else whole
+    inner = "_".join(keys) if not keys[0].isdigit() else whole
+    return last, inner, whole
+
+
+def _distinct(labels: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The shortest label of each leaf that no other leaf has."""
+
+    def shortest(number: int) -> str:
+        for level, label in enumerate(labels[number]):
+            if sum(other[level] == label for other in labels) == 1:
+                return label
+        return labels[number][-1]
+
+    return tuple(shortest(i) for i in range(len(labels)))
+
+
+def parameter_names(fun: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """Names of the first `count` positional parameters, `arg0`, ... where there are none."""
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = []
+    for p in parameters:
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+        elif p.kind is p.VAR_POSITIONAL:
+            names += [f"{p.name}_{i}" for i in range(count - len(names))]
+    names += [f"arg{i}" for i in range(len(names), count)]
+    return tuple(names[:count])
+
+
+def definition(fun: Callable[..., Any]) -> Frame | None:
+    """The line where a function is defined."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    if code is None:
+        return None
+    return Frame(code.co_filename, code.co_firstlineno, 0, code.co_firstlineno, 0, code.co_name)
+
+
+def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Whether the function can be called like this.
+
+    Raises:
+        ArgumentError: arguments are missing, duplicate or too many.
+    """
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(fun, "__name__", "the function")
+        raise ArgumentError(
+            f"`{name}{signature}` was called with {len(args)} positional and "
+            f"{sorted(kwargs)} keyword arguments: {error}",
+            frame=definition(fun),
+        ) from None
+
+
+def resolve_argnums(argnums: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
+    """Argument numbers counted from 0.
+
+    Raises:
+        ArgumentError: not integers, or out of range.
+        ArgumentValueError: one of them twice.
+    """
+    given = (argnums,) if not isinstance(argnums, Sequence) else tuple(argnums)
+    try:
+        numbers = [operator.index(n) for n in given]
+    except TypeError:
+        raise ArgumentError(
+            f"argnums of {name} must be an integer or a tuple of integers, got {argnums!r}"
+        ) from None
+    for n in numbers:
+        if not -count <= n < count:
+            raise ArgumentError(
+                f"{name} is to differentiate argument {n} (argnums={argnums!r}), but was called "
+                f"with {count} positional argument{'s' if count != 1 else ''}",
+                fix="argnums counts positional arguments from 0; keyword arguments are not "
+                "differentiated",
+            )
+    resolved = tuple(n % count for n in numbers)
+    if len(set(resolved)) != len(resolved):
+        raise ArgumentValueError(f"argnums={argnums!r} of {name} names an argument twice")
+    return resolved

@@ -1,0 +1,416 @@
+"""The transformations: from a traced function to the nodes of its derivative.
+
+Each function takes a `Problem` and checks what its namesake in JAX checks before
+it builds anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from symgrad.arguments import definition
+from symgrad.derive import Slot, pullback, pushforward
+from symgrad.errors import ArgumentError, Frame, OutputError
+from symgrad.expr import Expr, Type
+from symgrad.jacobian import forward_jacobian, reverse_jacobian
+from symgrad.ops.pointwise import convert
+from symgrad.ops.shape import full, zeros
+from symgrad.transform import Derived, Problem, Transformation
+from symgrad.walk import UNKNOWN, Origin, Origins
+
+
+def value(problem: Problem) -> Derived:
+    """The function itself."""
+    traced = problem.traced
+
+    def rebuild(results: list[Any]) -> Any:
+        return jax.tree.unflatten(traced.out_tree, results)
+
+    return Derived(problem.graph.outputs, traced.out_types, rebuild, {})
+
+
+def gradient(
+    *, with_value: bool, has_aux: bool, holomorphic: bool, allow_int: bool
+) -> Transformation:
+    """The gradient of a scalar function, with its value and auxiliary output if wanted."""
+
+    def build(problem: Problem) -> Derived:
+        _check_inputs(problem, holomorphic=holomorphic, allow_int=allow_int)
+        main, aux_tree = _main_and_aux(problem, has_aux)
+        loss = _scalar_loss(problem, main, holomorphic)
+        made: Origins = {}
+        sources = problem.sources
+        pulled = pullback([loss], [full(1, loss.type)], sources, problem.graph.origins, made)
+        slots, types, put_back = _cotangent_results(pulled, sources)
+        _name_after_inputs(made, slots, [s for s in sources if s.type.inexact], problem)
+        aux_count = len(problem.graph.outputs) - 1
+        head = list(problem.graph.outputs) if with_value else list(problem.graph.outputs[1:])
+        head_types = list(problem.traced.out_types[0 if with_value else 1 :])
+
+        def rebuild(results: list[Any]) -> Any:
+            first, rest = results[: len(head)], put_back(results[len(head) :])
+            aux = jax.tree.unflatten(aux_tree, first[len(first) - aux_count :]) if has_aux else None
+            grads = _per_argument(problem, rest)
+            if with_value:
+                return ((first[0], aux) if has_aux else first[0]), grads
+            return (grads, aux) if has_aux else grads
+
+        return Derived([*head, *slots], [*head_types, *types], rebuild, made)
+
+    return build
+
+
+def vector_jacobian_product(*, has_aux: bool) -> Transformation:
+    """Cotangents of the arguments, given those of the outputs as the first argument."""
+
+    def build(problem: Problem) -> Derived:
+        main, _ = _main_and_aux(problem, has_aux)
+        outputs = problem.graph.outputs[: main.num_leaves]
+        given = problem.arguments.subtrees[0]
+        if given != main:
+            raise ArgumentError(
+                f"the cotangent has the structure {given}, the output of the function {main}",
+                fix="pass a cotangent with the structure of the output",
+            )
+        _check_same_types(
+            "cotangent", problem.extra_inputs, [o.type for o in outputs], problem.arguments.paths
+        )
+        made: Origins = {}
+        sources = problem.sources
+        seeds = [
+            s if o.type.inexact else None
+            for s, o in zip(problem.extra_inputs, outputs, strict=True)
+        ]
+        pulled = pullback(outputs, seeds, sources, problem.graph.origins, made)
+        slots, types, put_back = _cotangent_results(pulled, sources)
+        _name_after_inputs(made, slots, [s for s in sources if s.type.inexact], problem)
+
+        def rebuild(results: list[Any]) -> Any:
+            return _split_arguments(problem, put_back(results))
+
+        return Derived(slots, types, rebuild, made)
+
+    return build
+
+
+def jacobian_vector_product(*, has_aux: bool) -> Transformation:
+    """Outputs and their tangents, given the tangents of the arguments as the first argument."""
+
+    def build(problem: Problem) -> Derived:
+        main, aux_tree = _main_and_aux(problem, has_aux)
+        outputs = problem.graph.outputs[: main.num_leaves]
+        sources = problem.sources
+        moving = [s for s in sources if s.type.inexact]
+        _check_same_types(
+            "tangent", problem.extra_inputs, [s.type for s in moving], problem.arguments.paths
+        )
+        made: Origins = {}
+        pushed = pushforward(outputs, moving, problem.extra_inputs, problem.graph.origins, made)
+        real = [(t, o) for t, o in zip(pushed, outputs, strict=True) if o.type.inexact]
+        tangents = [zeros(o.type) if t is None else t for t, o in real]
+        types = [problem.traced.out_types[i] for i, o in enumerate(outputs) if o.type.inexact]
+
+        def rebuild(results: list[Any]) -> Any:
+            count = len(problem.graph.outputs)
+            primals = jax.tree.unflatten(main, results[: main.num_leaves])
+            found = iter(results[count:])
+            leaves = [next(found) if o.type.inexact else _float0(o.type) for o in outputs]
+            dots = jax.tree.unflatten(main, leaves)
+            if not has_aux:
+                return primals, dots
+            return primals, dots, jax.tree.unflatten(aux_tree, results[main.num_leaves : count])
+
+        all_outputs = [*problem.graph.outputs, *tangents]
+        return Derived(all_outputs, [*problem.traced.out_types, *types], rebuild, made)
+
+    return build
+
+
+def jacobian_matrix(
+    *, reverse: bool | None, has_aux: bool, holomorphic: bool, allow_int: bool = False
+) -> Transformation:
+    """Derivatives of every output entry in every input entry; `reverse=None` chooses the shorter."""
+
+    def build(problem: Problem) -> Derived:
+        _check_inputs(problem, holomorphic=holomorphic, allow_int=allow_int)
+        main, aux_tree = _main_and_aux(problem, has_aux)
+        outputs = problem.graph.outputs[: main.num_leaves]
+        _check_outputs(problem, outputs, holomorphic)
+        sources = [s for s in problem.sources if s.type.inexact]
+        backwards = _shorter_backwards(outputs, sources) if reverse is None else reverse
+        if backwards:
+            blocks = [reverse_jacobian(o, sources) for o in outputs]
+        else:
+            columns = [forward_jacobian(outputs, s) for s in sources]
+            blocks = [[c[i] for c in columns] for i in range(len(outputs))]
+        found = [
+            zeros(_block_type(o, s)) if b is None else b
+            for o, row in zip(outputs, blocks, strict=True)
+            for s, b in zip(sources, row, strict=True)
+        ]
+        types = [_block_type(o, s) for o in outputs for s in sources]
+        aux = problem.graph.outputs[main.num_leaves :]
+
+        def rebuild(results: list[Any]) -> Any:
+            blocks = iter(results[: len(found)])
+            per_output = [
+                _per_argument(problem, _with_float0(problem, blocks, o.shape)) for o in outputs
+            ]
+            matrix = jax.tree.unflatten(main, per_output)
+            if not has_aux:
+                return matrix
+            return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
+
+        aux_types = problem.traced.out_types[main.num_leaves :]
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, {})
+
+    return build
+
+
+def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
+    """Second derivatives: the forward Jacobian of the reverse Jacobian."""
+
+    def build(problem: Problem) -> Derived:
+        _check_inputs(problem, holomorphic=holomorphic, allow_int=False)
+        main, aux_tree = _main_and_aux(problem, has_aux)
+        outputs = problem.graph.outputs[: main.num_leaves]
+        _check_outputs(problem, outputs, holomorphic)
+        sources = problem.sources
+        found: list[Expr] = []
+        types: list[Type] = []
+        for output in outputs:
+            firsts = _first_derivatives(problem, output, sources)
+            for first, row in zip(firsts, sources, strict=True):
+                for column in sources:
+                    type = Type((*output.shape, *row.shape, *column.shape), output.dtype)
+                    second = None if first is None else forward_jacobian([first], column)[0]
+                    found.append(zeros(type) if second is None else second)
+                    types.append(_weak_like(type, output, column))
+        aux = problem.graph.outputs[main.num_leaves :]
+
+        def rebuild(results: list[Any]) -> Any:
+            blocks = iter(results[: len(found)])
+            per_output = []
+            for _ in outputs:
+                rows = [_per_argument(problem, [next(blocks) for _ in sources]) for _ in sources]
+                per_output.append(_per_argument(problem, rows))
+            matrix = jax.tree.unflatten(main, per_output)
+            if not has_aux:
+                return matrix
+            return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
+
+        aux_types = problem.traced.out_types[main.num_leaves :]
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, {})
+
+    return build
+
+
+def hessian_vector_product(problem: Problem) -> Derived:
+    """The pushforward of the gradient along `v`, the call's first argument."""
+    _check_inputs(problem, holomorphic=False, allow_int=False)
+    main, _ = _main_and_aux(problem, False)
+    loss = _scalar_loss(problem, main, False)
+    sources = problem.sources
+    wanted = _argument_structure(problem)
+    given = problem.arguments.subtrees[0]
+    if given != wanted:
+        raise ArgumentError(
+            f"the vector of hvp has the structure {given}, the differentiated argument {wanted}",
+            fix="pass a vector with the structure of the argument it multiplies",
+        )
+    _check_same_types(
+        "vector", problem.extra_inputs, [s.type for s in sources], problem.arguments.paths
+    )
+    made: Origins = {}
+    origins = dict(problem.graph.origins)
+    pulled = pullback([loss], [full(1, loss.type)], sources, origins, made)
+    present = [p for p in pulled if p is not None]
+    pushed = iter(pushforward(present, sources, problem.extra_inputs, {**made, **origins}, made))
+    products = [None if p is None else next(pushed) for p in pulled]
+    slots, types, _ = _cotangent_results(products, sources)
+    for slot, source in zip(slots, sources, strict=True):
+        name = origins.get(source, UNKNOWN).name
+        made[slot] = Origin(made.get(slot, UNKNOWN).frame, f"Hv_{name}", True)
+
+    def rebuild(results: list[Any]) -> Any:
+        return _per_argument(problem, results)
+
+    return Derived(slots, types, rebuild, made)
+
+
+def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:
+    """Structures of the differentiated output and of the auxiliary one."""
+    tree = problem.traced.out_tree
+    if not has_aux:
+        return tree, None
+    children = tree.children()
+    if len(children) != 2 or not _is_tuple(tree):
+        raise OutputError(
+            f"has_aux=True needs a function that returns a pair (output, aux), "
+            f"`{_fun_name(problem)}` returns {tree}",
+            frame=definition(problem.fun),
+        )
+    return tuple(children)
+
+
+def _is_tuple(tree: Any) -> bool:
+    data = tree.node_data()
+    return data is not None and data[0] is tuple
+
+
+def _scalar_loss(problem: Problem, main: Any, holomorphic: bool) -> Expr:
+    """The one scalar output that is differentiated."""
+    outputs = problem.graph.outputs[: main.num_leaves]
+    if not jax.tree_util.treedef_is_leaf(main) or main.num_leaves != 1:
+        raise OutputError(
+            f"{problem.name} is only defined for functions with one scalar output; "
+            f"`{_fun_name(problem)}` returns the structure {main}",
+            frame=definition(problem.fun),
+            fix="return one number, or use has_aux=True for what is not differentiated",
+        )
+    (loss,) = outputs
+    if loss.ndim:
+        raise OutputError(
+            f"{problem.name} is only defined for functions with a scalar output; "
+            f"`{_fun_name(problem)}` returns {loss.type}",
+            frame=_output_frame(problem, loss),
+            fix="reduce the output with jnp.sum or jnp.mean, or use sg.jacobian",
+        )
+    _check_outputs(problem, [loss], holomorphic)
+    return loss
+
+
+def _output_frame(problem: Problem, output: Expr) -> Frame | None:
+    return problem.graph.origins.get(output, UNKNOWN).frame or definition(problem.fun)
+
+
+def _fun_name(problem: Problem) -> str:
+    return getattr(problem.fun, "__name__", type(problem.fun).__name__)
+
+
+def _check_inputs(problem: Problem, *, holomorphic: bool, allow_int: bool) -> None:
+    for source, path in zip(problem.sources, problem.source_paths, strict=True):
+        complex_input = np.issubdtype(source.dtype, np.complexfloating)
+        if holomorphic and not complex_input:
+            raise ArgumentError(
+                f"{problem.name} with holomorphic=True needs complex inputs, "
+                f"but `{path}` is {source.type}"
+            )
+        if not source.type.inexact and not allow_int:
+            raise ArgumentError(
+                f"{problem.name} differentiates in floating-point inputs, "
+                f"but `{path}` is {source.type}",
+                frame=definition(problem.fun),
+                fix=f"pass `{path}` as a float (1.0, x.astype(jnp.float32)), or leave it out "
+                "of argnums",
+            )
+
+
+def _check_outputs(problem: Problem, outputs: Sequence[Expr], holomorphic: bool) -> None:
+    for output in outputs:
+        complex_output = np.issubdtype(output.dtype, np.complexfloating)
+        if holomorphic != complex_output or not output.type.inexact:
+            wanted = "complex" if holomorphic else "real"
+            raise OutputError(
+                f"{problem.name} needs {wanted} floating-point outputs; `{_fun_name(problem)}` "
+                f"returns {output.type}",
+                frame=_output_frame(problem, output),
+                fix="pass holomorphic=True for a holomorphic function"
+                if complex_output
+                else "return a floating-point value",
+            )
+
+
+def _check_same_types(
+    what: str, given: Sequence[Expr], wanted: Sequence[Type], paths: Sequence[str]
+) -> None:
+    for g, w, path in zip(given, wanted, paths, strict=False):
+        if (g.shape, g.dtype) != (w.shape, w.dtype):
+            raise ArgumentError(
+                f"the {what} `{path}` is {g.type}, what it belongs to is {w}",
+                fix=f"shapes and dtypes of the {what} and its primal are the same",
+            )
+
+
+def _cotangent_results(
+    pulled: Sequence[Slot], sources: Sequence[Expr]
+) -> tuple[list[Expr], list[Type], Callable[[list[Any]], list[Any]]]:
+    """Nodes and types for the sources that have cotangents; integers get float0 afterwards."""
+    real = [(p, s) for p, s in zip(pulled, sources, strict=True) if s.type.inexact]
+    slots = [
+        zeros(s.type) if p is None else convert(p, dtype=s.dtype, weak=p.type.weak) for p, s in real
+    ]
+    types = [s.type for _, s in real]
+
+    def put_back(results: list[Any]) -> list[Any]:
+        found = iter(results)
+        return [next(found) if s.type.inexact else _float0(s.type) for s in sources]
+
+    return slots, types, put_back
+
+
+def _name_after_inputs(
+    made: Origins, slots: Sequence[Expr], sources: Sequence[Expr], problem: Problem
+) -> None:
+    """A gradient is called `d_` and the name of its input, whatever line computed it."""
+    for slot, source in zip(slots, sources, strict=True):
+        name = problem.graph.origins.get(source, UNKNOWN).name
+        if slot not in problem.graph.origins and slot.args:
+            made[slot] = Origin(made.get(slot, UNKNOWN).frame, f"d_{name}", True)
+
+
+def _float0(type: Type) -> np.ndarray:
+    return np.zeros(type.shape, jax.dtypes.float0)
+
+
+def _with_float0(problem: Problem, blocks: Any, shape: tuple[int, ...]) -> list[Any]:
+    return [
+        next(blocks) if s.type.inexact else np.zeros((*shape, *s.shape), jax.dtypes.float0)
+        for s in problem.sources
+    ]
+
+
+def _split_arguments(problem: Problem, leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """One tree per differentiated argument."""
+    found = iter(leaves)
+    return tuple(
+        jax.tree.unflatten(problem.subtree(n), [next(found) for _ in numbers])
+        for n, numbers in zip(problem.argnums, problem.wrt, strict=True)
+    )
+
+
+def _per_argument(problem: Problem, leaves: Sequence[Any]) -> Any:
+    """As the caller asked: a bare tree for an integer `argnums`, else a tuple of trees."""
+    trees = _split_arguments(problem, leaves)
+    return trees[0] if problem.single else trees
+
+
+def _argument_structure(problem: Problem) -> Any:
+    trees = [problem.subtree(n) for n in problem.argnums]
+    if problem.single:
+        return trees[0]
+    return jax.tree.structure(tuple(jax.tree.unflatten(t, [0] * t.num_leaves) for t in trees))
+
+
+def _shorter_backwards(outputs: Sequence[Expr], sources: Sequence[Expr]) -> bool:
+    return sum(o.type.size for o in outputs) < sum(s.type.size for s in sources)
+
+
+def _block_type(output: Expr, source: Expr) -> Type:
+    shape = (*output.shape, *source.shape)
+    return _weak_like(Type(shape, output.dtype), output, source)
+
+
+def _weak_like(type: Type, output: Expr, source: Expr) -> Type:
+    return Type(type.shape, type.dtype, output.type.weak and source.type.weak)
+
+
+def _first_derivatives(problem: Problem, output: Expr, sources: Sequence[Expr]) -> Sequence[Slot]:
+    if output.ndim:
+        return reverse_jacobian(output, sources)
+    made: Origins = {}
+    return pullback([output], [full(1, output.type)], sources, problem.graph.origins, made)

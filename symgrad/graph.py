@@ -1,0 +1,143 @@
+"""The graph people work with: a traced program to differentiate, simplify, read and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from symgrad import walk
+from symgrad.compile import compile_program
+from symgrad.cost import Cost, cost
+from symgrad.derive import pullback, pushforward
+from symgrad.emit.source import emit
+from symgrad.errors import ArgumentError, ArgumentValueError, OutputError
+from symgrad.expr import Expr, fresh
+from symgrad.jacobian import forward_jacobian
+from symgrad.ops.control import inline_custom, merge_scans
+from symgrad.ops.shape import full, zeros
+from symgrad.pattern import Rule
+from symgrad.rewrite import Log, simplify
+from symgrad.rules.book import phases
+from symgrad.walk import UNKNOWN, Origin, Origins
+
+
+@dataclass(frozen=True, slots=True)
+class Graph(walk.Graph):
+    """An expression graph over flat inputs and outputs.
+
+    Every method that transforms returns a new graph; nodes are shared, never copied.
+
+    Attributes:
+        log: what `simplify` did, empty before.
+    """
+
+    log: Log = field(default_factory=Log, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, graph: walk.Graph, log: Log | None = None) -> Graph:
+        return cls(graph.inputs, graph.outputs, graph.names, graph.origins, log or Log())
+
+    def with_outputs(self, outputs: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
+        return Graph(self.inputs, tuple(outputs), self.names, {**origins, **self.origins})
+
+    def grad(self, wrt: int | Sequence[int] = 0) -> Graph:
+        """The gradient of the one scalar output in the inputs numbered `wrt`.
+
+        Raises:
+            OutputError: there are several outputs, or the output is not a scalar.
+        """
+        if len(self.outputs) != 1 or self.outputs[0].ndim:
+            types = ", ".join(str(o.type) for o in self.outputs)
+            raise OutputError(
+                f"the gradient of a graph with outputs ({types}) is not defined",
+                frame=self.origins.get(self.outputs[0], UNKNOWN).frame if self.outputs else None,
+                fix="reduce to one scalar, or use pullback",
+            )
+        return self._pulled_back([full(1, self.outputs[0].type)], self._numbers(wrt))
+
+    def pullback(self, wrt: int | Sequence[int] = 0) -> Graph:
+        """Cotangents of the inputs `wrt`; the outputs' cotangents are new inputs at the end."""
+        seeds = tuple(fresh(o.type) for o in self.outputs)
+        names = tuple(f"d_{self._output_name(i)}" for i in range(len(seeds)))
+        pulled = self._pulled_back(seeds, self._numbers(wrt))
+        return Graph((*self.inputs, *seeds), pulled.outputs, (*self.names, *names), pulled.origins)
+
+    def pushforward(self, wrt: int | Sequence[int] = 0) -> Graph:
+        """Tangents of the outputs; the tangents of the inputs `wrt` are new inputs at the end."""
+        numbers = self._numbers(wrt)
+        sources = [self.inputs[i] for i in numbers]
+        tangents = tuple(fresh(s.type) for s in sources)
+        made: Origins = {}
+        pushed = pushforward(self.outputs, sources, tangents, self.origins, made)
+        outputs = [
+            zeros(o.type) if t is None else t for t, o in zip(pushed, self.outputs, strict=True)
+        ]
+        names = tuple(f"{self._input_name(i)}_dot" for i in numbers)
+        moved = self.with_outputs(outputs, made)
+        return Graph((*self.inputs, *tangents), moved.outputs, (*self.names, *names), moved.origins)
+
+    def hvp(self, wrt: int | Sequence[int] = 0) -> Graph:
+        """Hessian-vector product: the pushforward of the gradient."""
+        return self.grad(wrt).pushforward(wrt)
+
+    def hessian(self, wrt: int = 0) -> Graph:
+        """The dense Hessian of the scalar output in one input."""
+        gradient = self.grad(wrt)
+        (number,) = self._numbers(wrt)
+        x = self.inputs[number]
+        (found,) = forward_jacobian(gradient.outputs, x)
+        dense = zeros(x.type.with_shape(x.shape * 2)) if found is None else found
+        return gradient.with_outputs([dense], {})
+
+    def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
+        """The graph with all laws applied; `.log` of the result lists what fired."""
+        log = Log()
+        return Graph.of(simplify(merge_scans(inline_custom(self)), phases(rules)[1], log), log)
+
+    def cost(self) -> Cost:
+        """Nodes, FLOPs, bytes and peak live bytes."""
+        return cost(self)
+
+    def source(self, name: str = "program") -> str:
+        """The graph as a Python function that imports only `jax`."""
+        return emit(inline_custom(self), name).text
+
+    def compile(self, name: str = "program") -> Any:
+        """A jitted function of the flat inputs, returning one array or a tuple."""
+        types = walk.types_of(self.outputs)
+        executable = compile_program(emit(inline_custom(self), name), types)
+
+        def run(*leaves: Any) -> Any:
+            found = executable.jitted(*leaves)
+            return found[0] if len(found) == 1 else tuple(found)
+
+        return run
+
+    def __str__(self) -> str:
+        return self.source()
+
+    def _pulled_back(self, seeds: Sequence[Expr], numbers: Sequence[int]) -> Graph:
+        sources = [self.inputs[i] for i in numbers]
+        made: Origins = {}
+        pulled = pullback(self.outputs, seeds, sources, self.origins, made)
+        outputs = [zeros(s.type) if c is None else c for c, s in zip(pulled, sources, strict=True)]
+        return self.with_outputs(outputs, made)
+
+    def _numbers(self, wrt: int | Sequence[int]) -> tuple[int, ...]:
+        numbers = (wrt,) if isinstance(wrt, int) else tuple(wrt)
+        for n in numbers:
+            if not -len(self.inputs) <= n < len(self.inputs):
+                raise ArgumentValueError(f"wrt={wrt!r}: the graph has {len(self.inputs)} inputs")
+            if not self.inputs[n].type.inexact:
+                raise ArgumentError(
+                    f"input {self._input_name(n)!r} is {self.inputs[n].type}, "
+                    "which has no derivative"
+                )
+        return tuple(n % len(self.inputs) for n in numbers)
+
+    def _input_name(self, i: int) -> str:
+        return self.names[i] if i < len(self.names) and self.names[i] else f"x{i}"
+
+    def _output_name(self, i: int) -> str:
+        return self.origins.get(self.outputs[i], UNKNOWN).name or f"output_{i}"

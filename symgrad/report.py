@@ -1,0 +1,134 @@
+"""What symgrad did to a program: costs by stage, rules with the user's lines, opaque parts."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symgrad.cost import Cost
+from symgrad.errors import Frame
+from symgrad.ops.control import opaque
+from symgrad.rewrite import Log
+from symgrad.walk import UNKNOWN, Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One rule: how often it fired, and on which of the user's lines."""
+
+    rule: str
+    law: str
+    count: int
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A primitive without a record: it runs as JAX has it, and has no derivative."""
+
+    primitive: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The account of one compilation; `print` it, or show it in a notebook.
+
+    Attributes:
+        title: what was compiled.
+        stages: name and cost after each stage, in order.
+        firings: the rules that fired, most frequent first.
+        opaque: operations symgrad passes through to JAX.
+        exhausted: whether simplification stopped because its budget was spent.
+    """
+
+    title: str
+    stages: tuple[tuple[str, Cost], ...]
+    firings: tuple[Firing, ...]
+    opaque: tuple[Opaque, ...]
+    exhausted: bool = False
+
+    def __str__(self) -> str:
+        lines = [self.title, "", *_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages])]
+        if self.firings:
+            rows = [(f.rule, str(f.count), ", ".join(f.lines)) for f in self.firings]
+            lines += ["", *_table(("rule", "fired", "at"), rows, numbers=(1,))]
+        for o in self.opaque:
+            lines += ["", f"opaque: {o.primitive} at {o.line} runs as in JAX, without derivative"]
+        if self.exhausted:
+            lines += ["", "simplification stopped early: its budget of rewrites was spent"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
+        parts.append(_html_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages]))
+        if self.firings:
+            rows = [(f.rule, f.law, str(f.count), ", ".join(f.lines)) for f in self.firings]
+            parts.append(_html_table(("rule", "law", "fired", "at"), rows))
+        parts += [
+            f"<p>opaque: <code>{html.escape(o.primitive)}</code> at {html.escape(o.line)}</p>"
+            for o in self.opaque
+        ]
+        return "".join(parts)
+
+
+COLUMNS = ("nodes", "FLOPs", "bytes", "peak bytes")
+
+
+def firings(log: Log) -> tuple[Firing, ...]:
+    """The log counted by rule, most frequent first."""
+    counts = Counter(step.rule for step in log.steps)
+    places: dict[object, dict[str, None]] = {}
+    for step in log.steps:
+        if step.origin.frame is not None:
+            places.setdefault(step.rule, {})[short_place(step.origin.frame)] = None
+    return tuple(
+        Firing(rule.name, rule.law, n, tuple(places.get(rule, ())))
+        for rule, n in counts.most_common()
+    )
+
+
+def opaque_nodes(graph: Graph) -> tuple[Opaque, ...]:
+    found = []
+    for node in graph.nodes:
+        if node.op is opaque:
+            frame = graph.origins.get(node, UNKNOWN).frame
+            found.append(Opaque(node.params["name"], short_place(frame) if frame else "?"))
+    return tuple(found)
+
+
+def short_place(frame: Frame) -> str:
+    return f"{os.path.basename(frame.file)}:{frame.line}"
+
+
+def _stage_row(stage: tuple[str, Cost]) -> tuple[str, ...]:
+    name, cost = stage
+    return (name, *(f"{n:,}" for n in (cost.nodes, cost.flops, cost.bytes, cost.peak_bytes)))
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = (1, 2, 3, 4)
+) -> list[str]:
+    """Columns aligned, numbers to the right."""
+    cells = [tuple(header), *map(tuple, rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        padded = [
+            c.rjust(w) if i in numbers else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  " + "  ".join(padded).rstrip()
+
+    return [line(cells[0]), "  " + "  ".join("-" * w for w in widths), *map(line, cells[1:])]
+
+
+def _html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,319 @@
+"""What every transformation shares: trace, lift, differentiate, simplify, emit, compile, cache.
+
+A transformation is a function from a `Problem` (the traced function and what is
+differentiated) to `Derived` (outputs of a graph, and how to rebuild the result).
+`Transformed` does the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from symgrad import cost, report, walk
+from symgrad.arguments import (
+    Arguments,
+    check_call,
+    describe,
+    parameter_names,
+    resolve_argnums,
+)
+from symgrad.compile import Executable, compile_program
+from symgrad.emit.source import emit
+from symgrad.errors import ArgumentError
+from symgrad.expr import Expr, Type, fresh
+from symgrad.graph import Graph
+from symgrad.ops.control import inline_custom, merge_scans
+from symgrad.pattern import Rule
+from symgrad.rewrite import Log, simplify
+from symgrad.rules.book import phases
+from symgrad.trace import Traced, trace, type_of
+from symgrad.walk import Origin, Origins
+
+Rules = str | Sequence[Rule]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a transformation starts from.
+
+    Attributes:
+        name: of the transformation, for messages.
+        arguments: of the call; those before `extra` are not the function's own.
+        traced: the function, lifted.
+        graph: its graph; inputs are the leaves of the function's own arguments.
+        extra_inputs: leaves of the arguments that are not the function's own.
+        extra: number of arguments that are not the function's own; they come first.
+        argnums: which of the function's arguments are differentiated.
+        wrt: numbers of the differentiated leaves among the graph's inputs.
+        single: whether `argnums` was one integer, so that results are not wrapped in a tuple.
+        fun: the user's function.
+    """
+
+    name: str
+    arguments: Arguments
+    traced: Traced
+    graph: walk.Graph
+    extra_inputs: tuple[Expr, ...]
+    extra: int
+    argnums: tuple[int, ...]
+    wrt: tuple[tuple[int, ...], ...]
+    single: bool
+    fun: Callable[..., Any]
+
+    @property
+    def sources(self) -> list[Expr]:
+        """The differentiated inputs."""
+        return [self.graph.inputs[i] for leaves in self.wrt for i in leaves]
+
+    @property
+    def source_paths(self) -> list[str]:
+        offset = len(self.extra_inputs)
+        return [self.arguments.paths[offset + i] for leaves in self.wrt for i in leaves]
+
+    def subtree(self, argnum: int) -> Any:
+        """Structure of one of the function's own arguments."""
+        return self.arguments.subtrees[argnum + self.extra]
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a transformation makes.
+
+    Attributes:
+        outputs: nodes over the inputs of the problem.
+        types: of the results, weak-type flags included.
+        rebuild: from the list of results to what the caller gets.
+        origins: of the nodes that were made.
+    """
+
+    outputs: Sequence[Expr]
+    types: Sequence[Type]
+    rebuild: Callable[[list[Any]], Any]
+    origins: Origins
+
+
+Transformation = Callable[[Problem], Derived]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One compiled signature."""
+
+    graph: Graph
+    executable: Executable
+    rebuild: Callable[[list[Any]], Any]
+    report: report.Report
+
+
+class Transformed:
+    """A function made by symgrad: call it like any function that JAX can trace.
+
+    It is compiled once per abstract signature (structure, shapes, dtypes, weak types,
+    static values) and may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        transformation: Transformation,
+        name: str,
+        *,
+        argnums: int | Sequence[int] = (),
+        extra: int = 0,
+        rules: Rules = "default",
+        static_argnums: Sequence[int] = (),
+        static_argnames: Sequence[str] = (),
+        donate_argnums: Sequence[int] = (),
+    ):
+        if not callable(fun):
+            raise ArgumentError(
+                f"{name} transforms a function, but was given a {type(fun).__name__}",
+                fix=f"sg.{name}(f)(x), not sg.{name}(f(x))",
+            )
+        phases(rules)
+        self.fun, self.transformation, self.name = fun, transformation, name
+        self.argnums, self.extra, self.rules = argnums, extra, rules
+        self.static_argnums, self.static_argnames = tuple(static_argnums), tuple(static_argnames)
+        self.donate_argnums = tuple(donate_argnums)
+        self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
+        self.__doc__ = getattr(fun, "__doc__", None)
+        self.__wrapped__ = fun
+        self._plans: dict[Any, Plan] = {}
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        static, args, kwargs = self._without_static(args, kwargs)
+        leaves = jax.tree.leaves((args, kwargs))
+        plan = self._plan(static, args, kwargs)
+        return plan.rebuild(plan.executable.jitted(*leaves))
+
+    def __repr__(self) -> str:
+        return f"<symgrad {self.name} of {getattr(self.fun, '__name__', self.fun)!s}>"
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """The simplified graph that runs for these arguments, or `jax.ShapeDtypeStruct`s."""
+        return self._plan_for(args, kwargs).graph
+
+    def source(self, *args: Any, **kwargs: Any) -> str:
+        """The program that runs for these arguments: Python that imports only `jax`."""
+        return self._plan_for(args, kwargs).executable.program.text
+
+    def explain(self, *args: Any, **kwargs: Any) -> report.Report:
+        """Cost after each stage, the rules that fired and where, and what is left to JAX."""
+        return self._plan_for(args, kwargs).report
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """As `jax.jit(f).lower`: a `jax.stages.Lowered`."""
+        static, args, kwargs = self._without_static(args, kwargs)
+        plan = self._plan(static, args, kwargs)
+        return plan.executable.jitted.lower(*jax.tree.leaves((args, kwargs)))
+
+    def _plan_for(self, args: Any, kwargs: Any) -> Plan:
+        return self._plan(*self._without_static(args, kwargs))
+
+    def _without_static(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
+        """Static values, and the arguments with None in their places."""
+        if not self.static_argnums and not self.static_argnames:
+            return (), args, kwargs
+        numbers = {n % len(args) for n in self.static_argnums if -len(args) <= n < len(args)}
+        names = parameter_names(self.fun, len(args))
+        numbers |= {i for i, n in enumerate(names) if n in self.static_argnames}
+        static = tuple((i, args[i]) for i in sorted(numbers))
+        static += tuple((k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames)
+        for where, value in static:
+            try:
+                hash(value)
+            except TypeError:
+                raise ArgumentError(
+                    f"static argument {where!r} is a {type(value).__name__}, which is not hashable",
+                    fix="static values choose the program to compile, so they need a hash",
+                ) from None
+        kept = tuple(None if i in numbers else a for i, a in enumerate(args))
+        return static, kept, {k: v for k, v in kwargs.items() if k not in self.static_argnames}
+
+    def _plan(self, static: Any, args: Any, kwargs: Any) -> Plan:
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        try:
+            types = tuple(type_of(leaf) for leaf in leaves)
+        except TypeError:
+            types = describe(args, kwargs, self._names(args)).types
+        key = (tree, types, static, *_settings())
+        plan = self._plans.get(key)
+        if plan is None:
+            with self._lock:
+                plan = self._plans.get(key)
+                if plan is None:
+                    plan = self._plans[key] = self._compile(static, args, kwargs)
+        return plan
+
+    def _names(self, args: Sequence[Any]) -> tuple[str, ...]:
+        own = parameter_names(self.fun, max(0, len(args) - self.extra))
+        return tuple(EXTRA_NAMES.get(self.name, ("given",)))[: self.extra] + own
+
+    def _compile(self, static: Any, args: Any, kwargs: Any) -> Plan:
+        own_args = args[self.extra :]
+        argnums = resolve_argnums(self.argnums, len(own_args), self.name) if args else ()
+        if not own_args and self.argnums != ():
+            resolve_argnums(self.argnums, 0, self.name)
+        fun = _with_static(self.fun, static)
+        check_call(self.fun, *_complete(own_args, kwargs, static))
+        arguments = describe(args, kwargs, self._names(args))
+        before, after = phases(self.rules)
+        log = Log()
+        first = sum(p in range(self.extra) for p in arguments.positions)
+        own_tree = jax.tree.structure((own_args, kwargs))
+        traced = trace(fun, own_tree, arguments.types[first:], arguments.names[first:])
+        stages = [("trace", cost.cost(traced.graph))]
+        lifted = simplify(traced.graph, before, log)
+        if before and self.name != "jit":
+            stages.append(("lift", cost.cost(lifted)))
+        extra_inputs = tuple(fresh(t) for t in arguments.types[:first])
+        wrt = tuple(tuple(i - first for i in arguments.leaves_of(n + self.extra)) for n in argnums)
+        single = isinstance(self.argnums, int)
+        problem = Problem(
+            self.name,
+            arguments,
+            traced,
+            lifted,
+            extra_inputs,
+            self.extra,
+            argnums,
+            wrt,
+            single,
+            self.fun,
+        )
+        derived = self.transformation(problem)
+        origins = {**derived.origins, **lifted.origins}
+        origins |= {e: Origin(name=n) for e, n in zip(extra_inputs, arguments.names, strict=False)}
+        inputs = extra_inputs + lifted.inputs
+        raw = Graph(inputs, tuple(derived.outputs), arguments.names, origins)
+        whole = merge_scans(inline_custom(raw))
+        if self.name != "jit":
+            stages.append(("differentiate", cost.cost(whole)))
+        final = simplify(whole, after, log)
+        if after:
+            stages.append(("simplify", cost.cost(final)))
+        program = emit(final, self.__name__, self._about(argnums, arguments))
+        donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
+        return Plan(
+            Graph.of(final, log),
+            compile_program(program, derived.types, donate),
+            derived.rebuild,
+            report.Report(
+                self.__name__,
+                tuple(stages),
+                report.firings(log),
+                report.opaque_nodes(final),
+                log.exhausted,
+            ),
+        )
+
+    def _about(self, argnums: Sequence[int], arguments: Arguments) -> str:
+        wrt = ", ".join(
+            arguments.names[i] for n in argnums for i in arguments.leaves_of(n + self.extra)
+        )
+        of = getattr(self.fun, "__name__", type(self.fun).__name__)
+        return f"{self.name} of `{of}`" + (f" with respect to {wrt}" if wrt else "") + "."
+
+
+EXTRA_NAMES = {"hvp": ("v",), "vjp": ("cotangent",), "jvp": ("tangents",)}
+"""Names of the arguments that a transformation adds in front of the function's own."""
+
+
+def _settings() -> tuple[Any, ...]:
+    """JAX's settings that change what a function traces to."""
+    config = jax.config
+    return (
+        config.jax_enable_x64,
+        config.jax_default_matmul_precision,
+        config.jax_numpy_dtype_promotion,
+        config.jax_numpy_rank_promotion,
+    )
+
+
+def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, Any]]) -> Callable[..., Any]:
+    """`fun` with its static values put back."""
+    if not static:
+        return fun
+
+    def with_values(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = _complete(args, kwargs, static)
+        return fun(*args, **kwargs)
+
+    return with_values
+
+
+def _complete(args: Any, kwargs: Any, static: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    full = list(args)
+    named = dict(kwargs)
+    for where, value in static:
+        if isinstance(where, int):
+            full[where] = value
+        else:
+            named[where] = value
+    return tuple(full), named
