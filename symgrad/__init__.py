@@ -23,8 +23,12 @@ from symgrad.errors import OutputError as OutputError
 from symgrad.errors import ShapeError as ShapeError
 from symgrad.errors import SymgradError as SymgradError
 from symgrad.errors import TracingError as TracingError
+from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
+from symgrad.laws import book as _book
 from symgrad.report import Report as Report
-from symgrad.rules.book import ALL as rules
+
+rules = _book.ALL
+"""Every rewrite rule: `.name`, `.law`, `.exact`."""
 
 __version__ = "0.1.0"

@@ -260,7 +260,7 @@ def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "defaul
 
 
 class Pullback:
-    """What `vjp` returns: cotangents of the outputs in, a tuple of cotangents of the primals out."""
+    """What `vjp` returns: from the outputs' cotangents to a tuple of the primals'."""
 
     def __init__(self, transformed: Transformed, primals: tuple[Any, ...]):
         self._transformed, self._primals = transformed, primals

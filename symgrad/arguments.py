@@ -40,12 +40,14 @@ class Arguments:
 
 
 def describe(
-    args: Sequence[Any], kwargs: Mapping[str, Any], parameter_names: Sequence[str]
+    args: Sequence[Any], kwargs: Mapping[str, Any], parameter_names: Sequence[str], extra: int = 0
 ) -> Arguments:
     """Flatten a call's arguments.
 
     Args:
         parameter_names: of the positional arguments.
+        extra: this many arguments at the front are not the function's own; they give way
+            when names collide.
 
     Raises:
         ArgumentError: a leaf is not an array or a number.
@@ -54,14 +56,16 @@ def describe(
     types, labels, spelled, positions = [], [], [], []
     for path, leaf in paths:
         in_kwargs = path[0].idx == 1
-        base = str(path[1].key) if in_kwargs else parameter_names[path[1].idx]
+        base: str = str(path[1].key) if in_kwargs else parameter_names[path[1].idx]
         written = base + jax.tree_util.keystr(path[2:])
         types.append(_leaf_type(leaf, written))
         labels.append(_labels(base, path[2:]))
         spelled.append(written)
         positions.append(-1 if in_kwargs else path[1].idx)
     subtrees = tuple(jax.tree.structure(a) for a in args)
-    names = _distinct(labels)
+    own = sum(p not in range(extra) for p in positions)
+    names = _distinct(labels[len(labels) - own :])
+    names = _distinct([(whole,) * 3 for *_, whole in labels[: len(labels) - own]]) + names
     return Arguments(tree, tuple(types), names, tuple(spelled), tuple(positions), subtrees)
 
 

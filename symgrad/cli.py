@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
+import difflib
 import importlib
 import importlib.util
 import platform
@@ -16,13 +18,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import symgrad as sg
+from symgrad.errors import SymgradError
 
 FAILURE, USAGE = 1, 2
 INTERRUPTED = 130
@@ -42,13 +45,8 @@ i32[], bool[4]; a Python number; or a dict, list or tuple of these. 64-bit dtype
 to 64 bits for this run.
 """
 
-SHORT_DTYPES = {
-    "bf": "bfloat",
-    "f": "float",
-    "i": "int",
-    "u": "uint",
-    "c": "complex",
-}
+SHORT_DTYPES = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint", "c": "complex"}
+WIDE_DTYPES = ("float64", "int64", "uint64", "complex128")
 
 Transform = Callable[[Callable[..., Any], Any], Any]
 
@@ -62,7 +60,11 @@ TRANSFORMS: dict[str, Transform] = {
 }
 
 
-class UsageError(Exception):
+class CommandError(Exception):
+    """The command cannot do its work; the message says why."""
+
+
+class UsageError(CommandError):
     """The command line names something that is not there, or is not written as it should be."""
 
 
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, UsageError | sg.SymgradError):
+    if isinstance(error, CommandError | SymgradError):
         return str(error)
     return f"{type(error).__name__}: {error}\n(--debug shows where)"
 
@@ -145,7 +147,7 @@ def run_demo(options: argparse.Namespace) -> int:
         if (error.name or "").startswith("symgrad"):
             raise
         fix = "pip install 'symgrad[demo]'"
-        raise UsageError(f"the demo needs {error.name}, which is not installed: {fix}") from None
+        raise CommandError(f"the demo needs {error.name}, which is not installed: {fix}") from None
     missed = tour.run(options.output, quick=options.quick)
     for sentence in missed:
         print(f"symgrad: {sentence}", file=sys.stderr)
@@ -163,15 +165,20 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def _run_program(options: argparse.Namespace, read: Callable[[Any, list[Any]], str]) -> int:
-    wide = any(re.search(r"(?<![a-z])([fiu]|float|int|uint)64\[|c(omplex)?128\[", a) for a in options.args)
-    with jax.enable_x64(wide or jax.config.jax_enable_x64):
-        args = [parse_argument(text) for text in options.args]
+    args = [parse_argument(text) for text in options.args]
+    with jax.enable_x64(True) if _wide(args) else contextlib.nullcontext():
+        fun = find_function(options.function)
         wrt = parse_wrt(options.wrt, options.transform, len(args))
-        transformed = TRANSFORMS[options.transform](find_function(options.function), wrt)
-        if options.transform == "hvp":
-            args.insert(0, args[wrt])
-        _write(read(transformed, args), options.output)
+        transformed = TRANSFORMS[options.transform](fun, wrt)
+        direction = [args[wrt]] if options.transform == "hvp" else []
+        text = read(transformed, direction + args)
+    _write(text, options.output)
     return 0
+
+
+def _wide(args: list[Any]) -> bool:
+    """Whether some argument exists only in JAX's 64-bit mode."""
+    return any(str(getattr(leaf, "dtype", "")) in WIDE_DTYPES for leaf in jax.tree.leaves(args))
 
 
 def _write(text: str, file: Path | None) -> None:
@@ -209,3 +216,126 @@ def find_function(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise UsageError(f"{name} is not a function but of type {type(found).__name__}")
     return found
+
+
+def _load_module(name: str) -> ModuleType:
+    _search_in(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        where = f"neither in {Path.cwd()} nor installed"
+        raise UsageError(f"there is no module {error.name!r}, {where}") from None
+
+
+def _load_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    _search_in(file.resolve().parent)
+    name = f"symgrad_input_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _search_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _names_like(name: str, place: Any) -> str:
+    close = difflib.get_close_matches(name, dir(place), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def parse_wrt(text: str | None, transform: str, count: int) -> Any:
+    """The `argnums` of a transform: a number, or several.
+
+    Raises:
+        UsageError: it is not written so, or the function has no such argument.
+    """
+    if transform == "jit":
+        if text is not None:
+            raise UsageError("--transform jit differentiates nothing: leave --wrt out")
+        return None
+    try:
+        numbers: tuple[int, ...] = tuple(int(part) for part in (text or "0").split(","))
+    except ValueError:
+        raise UsageError(f"cannot read --wrt {text!r}: write a number, or several: 0,1") from None
+    if transform == "hvp" and len(numbers) > 1:
+        raise UsageError("--transform hvp takes one argument to differentiate, --wrt N")
+    for number in numbers:
+        if not 0 <= number < count:
+            given = f"--arg was given {count} time{'s' * (count != 1)}"
+            raise UsageError(f"no argument {number} to differentiate: {given}, counted from 0")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def parse_argument(text: str) -> Any:
+    """`f32[32,64]` as a `jax.ShapeDtypeStruct`; numbers, dicts, lists and tuples as they are.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    try:
+        tree = ast.parse(text.strip().replace("[]", "[()]"), mode="eval").body
+        return _read_argument(tree)
+    except (SyntaxError, UsageError) as error:
+        why = f": {error}" if isinstance(error, UsageError) else ""
+        hint = "a type is written f32[32,64] or i32[], see --help"
+        raise UsageError(f"cannot read --arg {text!r}{why}\n({hint})") from None
+
+
+def _read_argument(tree: ast.expr | None) -> Any:
+    match tree:
+        case ast.Subscript(value=ast.Name(id=dtype), slice=shape):
+            return jax.ShapeDtypeStruct(_read_shape(shape), _read_dtype(dtype))
+        case ast.Dict(keys=keys, values=values):
+            return dict(zip(map(_read_key, keys), map(_read_argument, values), strict=True))
+        case ast.List(elts=items):
+            return [_read_argument(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_read_argument(item) for item in items)
+        case ast.Constant(value=bool() | int() | float() | complex() | None as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+    raise UsageError(f"{ast.unparse(tree)!r} is no type" if tree else "** is not read")
+
+
+def _read_key(tree: ast.expr | None) -> Any:
+    match tree:
+        case ast.Constant(value=str() | int() as key):
+            return key
+    raise UsageError("the keys of a dict are strings or whole numbers")
+
+
+def _read_shape(tree: ast.expr) -> tuple[int, ...]:
+    sizes = tree.elts if isinstance(tree, ast.Tuple) else [tree]
+    return tuple(_read_size(size) for size in sizes)
+
+
+def _read_size(tree: ast.expr) -> int:
+    match tree:
+        case ast.Constant(value=int(size)) if type(size) is int:
+            return size
+    raise UsageError(f"{ast.unparse(tree)} is no size: sizes are whole numbers, 0 or more")
+
+
+def _read_dtype(name: str) -> np.dtype[Any]:
+    short = re.fullmatch(r"(bf|[fiuc])(\d.*)", name)
+    full = SHORT_DTYPES[short[1]] + short[2] if short else name
+    try:
+        dtype = jax.numpy.dtype(full)
+    except TypeError:
+        raise UsageError(f"{name!r} is no dtype") from None
+    if dtype.name != full or not (jax.dtypes.issubdtype(dtype, np.number) or full == "bool"):
+        raise UsageError(f"{name!r} is no dtype of JAX")
+    return dtype
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -133,7 +133,7 @@ def jacobian_vector_product(*, has_aux: bool) -> Transformation:
 def jacobian_matrix(
     *, reverse: bool | None, has_aux: bool, holomorphic: bool, allow_int: bool = False
 ) -> Transformation:
-    """Derivatives of every output entry in every input entry; `reverse=None` chooses the shorter."""
+    """Derivatives of all outputs in all inputs; `reverse=None` takes the mode with fewer passes."""
 
     def build(problem: Problem) -> Derived:
         _check_inputs(problem, holomorphic=holomorphic, allow_int=allow_int)

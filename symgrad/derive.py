@@ -181,7 +181,7 @@ def _pull(
 def _pull_item(node: Expr, cotangent: Expr, pending: dict[Expr, Any]) -> None:
     """Collect the cotangents of the results of one operation in a tuple."""
     (owner,) = node.args
-    slots = list(pending.get(owner) or (None,) * len(owner.type))
+    slots: list[Slot] = list(pending.get(owner) or (None,) * len(owner.type))
     index = node.params["index"]
     slots[index] = cotangent if slots[index] is None else slots[index] + cotangent
     pending[owner] = tuple(slots)  # type: ignore[assignment]

@@ -86,6 +86,10 @@ class TracingError(SymgradError, TypeError):
     """The function could not be traced: its control flow or a library call needs a value."""
 
 
+class TracingValueError(SymgradError, ValueError):
+    """The function raised a ValueError while it was traced."""
+
+
 class NoDerivativeError(SymgradError, NotImplementedError):
     """A derivative was asked for where symgrad knows none."""
 

@@ -14,11 +14,12 @@ from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError, ArgumentValueError, OutputError
 from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
-from symgrad.ops.control import inline_custom, merge_scans
+from symgrad.laws.book import phases
+from symgrad.laws.loops import tidy_loops
+from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
-from symgrad.rules.book import phases
 from symgrad.walk import UNKNOWN, Origin, Origins
 
 
@@ -93,7 +94,7 @@ class Graph(walk.Graph):
     def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
         """The graph with all laws applied; `.log` of the result lists what fired."""
         log = Log()
-        return Graph.of(simplify(merge_scans(inline_custom(self)), phases(rules)[1], log), log)
+        return Graph.of(simplify(tidy_loops(inline_custom(self)), phases(rules)[1], log), log)
 
     def cost(self) -> Cost:
         """Nodes, FLOPs, bytes and peak live bytes."""

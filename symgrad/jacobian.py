@@ -8,7 +8,7 @@ import numpy as np
 
 from symgrad.derive import Slot, pullback, pushforward
 from symgrad.expr import Expr, Type, fresh
-from symgrad.ops.control import batched
+from symgrad.ops.batch import batched
 from symgrad.ops.pointwise import convert, eq
 from symgrad.ops.shape import broadcast, iota, reshape, transpose
 

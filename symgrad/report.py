@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from symgrad.cost import Cost
 from symgrad.errors import Frame
-from symgrad.ops.control import opaque
+from symgrad.ops.calls import opaque
 from symgrad.rewrite import Log
 from symgrad.walk import UNKNOWN, Graph
 

@@ -27,10 +27,11 @@ from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
-from symgrad.ops.control import inline_custom, merge_scans
+from symgrad.laws.book import phases
+from symgrad.laws.loops import tidy_loops
+from symgrad.ops.calls import inline_custom
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
-from symgrad.rules.book import phases
 from symgrad.trace import Traced, trace, type_of
 from symgrad.walk import Origin, Origins
 
@@ -201,7 +202,7 @@ class Transformed:
         try:
             types = tuple(type_of(leaf) for leaf in leaves)
         except TypeError:
-            types = describe(args, kwargs, self._names(args)).types
+            types = describe(args, kwargs, self._names(args), self.extra).types
         key = (tree, types, static, *_settings())
         plan = self._plans.get(key)
         if plan is None:
@@ -222,7 +223,7 @@ class Transformed:
             resolve_argnums(self.argnums, 0, self.name)
         fun = _with_static(self.fun, static)
         check_call(self.fun, *_complete(own_args, kwargs, static))
-        arguments = describe(args, kwargs, self._names(args))
+        arguments = describe(args, kwargs, self._names(args), self.extra)
         before, after = phases(self.rules)
         log = Log()
         first = sum(p in range(self.extra) for p in arguments.positions)
@@ -252,7 +253,7 @@ class Transformed:
         origins |= {e: Origin(name=n) for e, n in zip(extra_inputs, arguments.names, strict=False)}
         inputs = extra_inputs + lifted.inputs
         raw = Graph(inputs, tuple(derived.outputs), arguments.names, origins)
-        whole = merge_scans(inline_custom(raw))
+        whole = tidy_loops(inline_custom(raw))
         if self.name != "jit":
             stages.append(("differentiate", cost.cost(whole)))
         final = simplify(whole, after, log)
@@ -285,15 +286,17 @@ EXTRA_NAMES = {"hvp": ("v",), "vjp": ("cotangent",), "jvp": ("tangents",)}
 """Names of the arguments that a transformation adds in front of the function's own."""
 
 
+SETTINGS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_numpy_dtype_promotion",
+    "jax_numpy_rank_promotion",
+)
+"""JAX's settings that change what a function traces to."""
+
+
 def _settings() -> tuple[Any, ...]:
-    """JAX's settings that change what a function traces to."""
-    config = jax.config
-    return (
-        config.jax_enable_x64,
-        config.jax_default_matmul_precision,
-        config.jax_numpy_dtype_promotion,
-        config.jax_numpy_rank_promotion,
-    )
+    return tuple(getattr(jax.config, name) for name in SETTINGS)
 
 
 def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, Any]]) -> Callable[..., Any]:

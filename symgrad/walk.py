@@ -111,22 +111,16 @@ def map_graphs(params: Mapping[str, Any], transform: Callable[[Graph], Graph]) -
 
 
 def bind(
-    expr_inputs: Sequence[Expr], outputs: Sequence[Expr], names: tuple[str, ...] = ()
+    inputs: Sequence[Expr | None], outputs: Sequence[Expr | None], names: tuple[str, ...] = ()
 ) -> Graph:
-    """A graph whose inputs are numbered parameters, so that equal bodies are equal graphs."""
-    inputs = tuple(parameter(i, e.type) for i, e in enumerate(expr_inputs))
-    renamed = dict(zip(expr_inputs, inputs, strict=True))
-    return Graph(inputs, substitute(outputs, renamed), names)
+    """A graph whose inputs are numbered parameters, so that equal bodies are equal graphs.
 
-
-def users(order: Iterable[Expr]) -> dict[Expr, list[Expr]]:
-    """For every node, the nodes that take it as an operand, once per use."""
-    found: dict[Expr, list[Expr]] = {}
-    for node in order:
-        found.setdefault(node, [])
-        for arg in node.args:
-            found.setdefault(arg, []).append(node)
-    return found
+    None stands for an input or output that the caller has already left out.
+    """
+    given = [i for i in inputs if i is not None]
+    made = [o for o in outputs if o is not None]
+    renamed = {e: parameter(i, e.type) for i, e in enumerate(given)}
+    return Graph(tuple(renamed.values()), substitute(made, renamed), names)
 
 
 def mark(

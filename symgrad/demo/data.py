@@ -47,26 +47,22 @@ def load() -> Digits:
     Pixels are shifted and scaled to mean 0 and variance 1 of the training images.
     """
     pixels, labels = load_digits(return_X_y=True)
-    train_pixels, held_out_pixels, train_labels, held_out_labels = train_test_split(
-        pixels.astype(np.float32),
-        labels.astype(np.int32),
+    train, held_out = train_test_split(
+        np.arange(len(labels)),
         test_size=HELD_OUT_FRACTION,
         stratify=labels,
         random_state=SPLIT_SEED,
     )
-    mean, scale = train_pixels.mean(), train_pixels.std()
-    return Digits(
-        _split((train_pixels - mean) / scale, train_labels),
-        _split((held_out_pixels - mean) / scale, held_out_labels),
-    )
+    x = (pixels - pixels[train].mean()) / pixels[train].std()
+    return Digits(_split(x[train], labels[train]), _split(x[held_out], labels[held_out]))
 
 
 def _split(pixels: np.ndarray, labels: np.ndarray) -> Split:
-    x = jnp.asarray(pixels)
+    x = jnp.asarray(pixels, jnp.float32)
     images = x.reshape(-1, 8, 8, 1)
     return Split(
         x=x,
-        p=jax.nn.one_hot(labels, CLASSES, dtype=x.dtype),
+        p=jax.nn.one_hot(labels, CLASSES),
         images=jax.image.resize(images, (len(x), 32, 32, 1), method="linear"),
-        labels=jnp.asarray(labels),
+        labels=jnp.asarray(labels, jnp.int32),
     )

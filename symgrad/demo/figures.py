@@ -48,10 +48,10 @@ def before_and_after(forward: Any, raw: Any, simplified: Any, file: Path) -> Non
 
     figure = Figure(figsize=(1.0 * sum(widths) + 1, 0.62 * height + 1.4), layout="constrained")
     panels = figure.subplots(1, 2, width_ratios=widths)
-    titles = f"as differentiated: {len(raw)} operations", f"simplified: {len(simplified)} operations"
+    titles = f"as differentiated: {len(raw)}", f"simplified: {len(simplified)}"
     for axes, drawing, title in zip(panels, drawings, titles, strict=True):
         _draw(axes, drawing, height)
-        axes.set_title(title, fontsize=14, pad=12)
+        axes.set_title(f"{title} operations", fontsize=14, pad=12)
     kinds = {"input": GREY, "the function": BLUE, "its derivative": ORANGE}
     patches = [Patch(facecolor=FILLS[c], edgecolor=c, label=kind) for kind, c in kinds.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=3, frameon=False, fontsize=12)
@@ -64,9 +64,11 @@ def _draw(axes: Axes, drawing: Drawing, height: float) -> None:
     axes.set_ylim(height - 0.5, -0.5)
     axes.axis("off")
     boxes = {
-        node: axes.add_artist(_box(place, drawing.labels[node], _colour(drawing, node)))
+        node: _box(place, drawing.labels[node], _colour(drawing, node))
         for node, place in drawing.places.items()
     }
+    for box in boxes.values():
+        axes.add_artist(box)
     for user, operand in drawing.edges:
         axes.add_patch(_arrow(drawing, boxes, operand, user))
 
@@ -79,8 +81,9 @@ def _colour(drawing: Drawing, node: Any) -> str:
 
 def _box(place: Place, label: str, colour: str) -> Text:
     outline = {"boxstyle": "round,pad=0.35", "facecolor": FILLS[colour], "edgecolor": colour}
-    centred = {"ha": "center", "va": "center"}
-    return Text(*place, label, fontsize=9, color="#1a202c", bbox=outline, zorder=2, **centred)
+    return Text(
+        *place, label, fontsize=9, color="#1a202c", ha="center", va="center", bbox=outline, zorder=2
+    )
 
 
 def _arrow(drawing: Drawing, boxes: Mapping[Any, Text], operand: Any, user: Any) -> FancyArrowPatch:

@@ -113,6 +113,7 @@ def check_hvp(screen: Screen, task: Task, params: Params) -> Check:
 
 def draw_simplification(task: Task, file: Path) -> None:
     """The gradient as differentiation leaves it, beside the gradient that runs."""
-    forward = sg.trace(task.loss, *first_batch(task))
-    raw = forward.grad()
-    figures.before_and_after(forward, raw, raw.simplify(), file)
+    params, *batch = first_batch(task)
+    forward = sg.trace(task.loss, params, *batch)
+    raw = forward.grad(wrt=range(len(params)))
+    figures.before_and_after(forward, raw, sg.grad(task.loss).graph(params, *batch), file)

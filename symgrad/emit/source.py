@@ -28,7 +28,7 @@ from symgrad.expr import (
     literal_source,
     number_source,
 )
-from symgrad.ops.control import opaque
+from symgrad.ops.calls import opaque
 from symgrad.ops.shape import broadcast
 from symgrad.walk import UNKNOWN, Graph, topological
 

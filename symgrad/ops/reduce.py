@@ -14,6 +14,7 @@ from symgrad.ops.shape import (
     dtype_source,
     expand,
     full,
+    iota,
     reduce_sum,
     slice_,
 )
@@ -247,6 +248,9 @@ def _one_hot_type(labels: Type, *, axis: int, size: int, dtype: Any, within: boo
 
 
 def _one_hot_source(e: Expr) -> str:
+    (labels,), size = e.args, e.params["size"]
+    if labels.op is iota and labels.shape == (size,):
+        return f"jnp.eye({size}, dtype={dtype_source(e.dtype)})"
     axis = "" if e.params["axis"] == e.ndim - 1 else f", axis={e.params['axis']}"
     return f"jax.nn.one_hot(x, {e.params['size']}, dtype={dtype_source(e.dtype)}{axis})"
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgrad.errors import ArgumentValueError
+from symgrad.laws import algebra, lift, shape
 from symgrad.pattern import Rule
 from symgrad.rewrite import Phase
-from symgrad.rules import algebra, lift, shape
 
 
 def _rules_of(module: object) -> Phase:

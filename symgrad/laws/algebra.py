@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
@@ -110,7 +112,7 @@ def fold_constants(e: Expr) -> Expr | None:
     return None if found is None else constant(found, e.dtype, e.type.weak)
 
 
-def _fold(e: Expr, values: list[np.generic]) -> object:
+def _fold(e: Expr, values: list[Any]) -> Any:
     """NumPy's value; None for a quotient that is easier to read unevaluated."""
     with np.errstate(all="ignore"):
         match e.op.name, values:

@@ -313,9 +313,9 @@ def difference_to_one_hot(e: Expr) -> Expr | None:
         return None
     labels, axis = hot.args[0], hot.params["axis"]
     for q, factor in (product.args, product.args[::-1]):
-        if kept_along(factor, axis) is _in_range(labels, hot):
-            inside = kept_along(factor, axis).args[0]
-            return select(expand(inside, (axis,), e.shape), q - hot, 0)
+        indicator = kept_along(factor, axis)
+        if indicator is not None and indicator is _in_range(labels, hot):
+            return select(expand(indicator.args[0], (axis,), e.shape), q - hot, 0)
     return None
 
 

@@ -1,0 +1,149 @@
+"""Laws about loops, over whole graphs: equal loops run once, unused results are not computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symgrad.expr import Expr, item, results
+from symgrad.ops.loops import scan
+from symgrad.walk import Graph, bind, rebuild, substitute, topological
+
+
+def tidy_loops(graph: Graph) -> Graph:
+    """Merge loops that repeat each other, then drop what nobody reads."""
+    return prune_scans(merge_scans(graph))
+
+
+def merge_scans(graph: Graph) -> Graph:
+    """A loop that another loop repeats, with more results, is read off that other loop.
+
+    Differentiation makes a second loop that also keeps residuals, or pairs every
+    carry with its tangent; the first one is then not run.
+    """
+    loops = [n for n in graph.nodes if n.op is scan]
+    replacement: dict[Expr, Expr] = {}
+    for small in loops:
+        for big in loops:
+            places = None if big is small or big in replacement else _contained(small, big)
+            if places is not None:
+                replacement[small] = big
+                renamed = results(big)
+                for i, r in enumerate(results(small)):
+                    replacement[r] = renamed[places[i]]
+                break
+    if not replacement:
+        return graph
+    outputs = substitute(graph.outputs, replacement)
+    origins = dict(graph.origins)
+    # The loop now does the work of the user's line, so it belongs to that line.
+    origins |= {big: origins[small] for small, big in replacement.items() if small in origins}
+    return Graph(graph.inputs, outputs, graph.names, origins)
+
+
+def _contained(small: Expr, big: Expr) -> list[int] | None:
+    """For each result of `small` its number among the results of `big`, None if one is absent."""
+    p, q = small.params, big.params
+    if any(p[k] != q[k] for k in ("length", "reverse")) or len(big.types) < len(small.types):
+        return None
+    position = {}
+    for kind_small, kind_big in zip(_operand_groups(small), _operand_groups(big), strict=True):
+        free = list(kind_big)
+        for i in kind_small:
+            match = next((j for j in free if big.args[j] is small.args[i]), None)
+            if match is None:
+                return None
+            free.remove(match)
+            position[i] = match
+    rename = {p["body"].inputs[i]: q["body"].inputs[j] for i, j in position.items()}
+    wanted = substitute(p["body"].outputs, rename)
+    produced = q["body"].outputs
+    carried = [position[p["consts"] + i] - q["consts"] for i in range(p["carry"])]
+    if any(produced[c] is not w for c, w in zip(carried, wanted, strict=False)):
+        return None
+    places = list(carried)
+    for w in wanted[p["carry"] :]:
+        match = next((j for j in range(q["carry"], len(produced)) if produced[j] is w), None)
+        if match is None:
+            return None
+        places.append(match)
+    return places
+
+
+def _operand_groups(loop: Expr) -> tuple[range, range, range]:
+    consts, carry = loop.params["consts"], loop.params["carry"]
+    start = consts + carry
+    return range(consts), range(consts, start), range(start, len(loop.args))
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The operands and results of a loop that are of consequence, by number."""
+
+    operands: list[int]
+    results: list[int]
+
+
+def prune_scans(graph: Graph) -> Graph:
+    """Loops without the results, carries and operands that no one reads."""
+    order = topological(graph.outputs)
+    needed = set(graph.outputs)
+    read: dict[Expr, set[int]] = {}
+    live: dict[Expr, _Live] = {}
+    for node in reversed(order):
+        if node not in needed:
+            continue
+        if node.op is scan:
+            live[node] = _liveness(node, read.get(node, {0}))
+            needed.update(node.args[i] for i in live[node].operands)
+            continue
+        if node.op is item:
+            read.setdefault(node.args[0], set()).add(node.params["index"])
+        needed.update(node.args)
+    if all(len(k.results) == len(loop.types) for loop, k in live.items()):
+        return graph
+    done: dict[Expr, Expr] = {}
+    found: dict[Expr, dict[int, Expr]] = {}
+    for node in order:
+        if node not in needed:
+            continue
+        if node in live:
+            kept = live[node]
+            loop = _pruned(node, kept, [done[node.args[i]] for i in kept.operands])
+            found[node] = dict(zip(kept.results, results(loop), strict=True))
+            done[node] = loop
+        elif node.op is item and node.args[0] in found:
+            done[node] = found[node.args[0]][node.params["index"]]
+        else:
+            done[node] = rebuild(node, tuple(done[a] for a in node.args))
+    origins = {done[n]: o for n, o in graph.origins.items() if n in done}
+    inputs = {i: graph.origins[i] for i in graph.inputs if i in graph.origins}
+    outputs = tuple(done[o] for o in graph.outputs)
+    return Graph(graph.inputs, outputs, graph.names, {**inputs, **origins})
+
+
+def _liveness(loop: Expr, used: set[int]) -> _Live:
+    """What the used results depend on, through all iterations."""
+    body, consts, carry = (loop.params[k] for k in ("body", "consts", "carry"))
+    live = set(used)
+    while True:
+        below = set(topological([body.outputs[i] for i in live]))
+        inputs = {i for i, e in enumerate(body.inputs) if e in below}
+        inputs |= {consts + i for i in live if i < carry}
+        more = {i - consts for i in inputs if consts <= i < consts + carry} - live
+        if not more:
+            return _Live(sorted(inputs), sorted(live))
+        live |= more
+
+
+def _pruned(loop: Expr, live: _Live, operands: Sequence[Expr]) -> Expr:
+    p = loop.params
+    body = p["body"]
+    inputs = [body.inputs[i] for i in live.operands]
+    names = tuple(body.names[i] for i in live.operands) if body.names else ()
+    smaller = {
+        "body": bind(inputs, [body.outputs[i] for i in live.results], names),
+        "consts": sum(i < p["consts"] for i in live.operands),
+        "carry": sum(i < p["carry"] for i in live.results),
+    }
+    return scan(*operands, **{**p, **smaller})

@@ -1,0 +1,70 @@
+"""What operations that hold graphs share: zeros made explicit, results and groups of operands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from symgrad.derive import Slot, pushforward
+from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
+from symgrad.ops.shape import zeros
+from symgrad.walk import Graph, topological
+
+
+def as_types(types: Sequence[Type]) -> Types:
+    """One result is itself, several are a tuple."""
+    return types[0] if len(types) == 1 else tuple(types)
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """The tuple of results of a node, also when there is one."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def as_given(values: Sequence[Slot]) -> Any:
+    """Tangents in the form a pushforward returns them: bare for one result."""
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def instantiate(slot: Slot, like: Expr) -> Expr:
+    """A structural zero as an array."""
+    return zeros(like.type) if slot is None else slot
+
+
+def plain_function(name: str, graph: Graph) -> LocalFunction:
+    """One parameter per input, a tuple of all outputs."""
+    inputs, outputs = range(len(graph.inputs)), range(len(graph.outputs))
+    return LocalFunction(name, graph, (), tuple(inputs), tuple(outputs))
+
+
+def graph_flops(graph: Graph) -> int:
+    """Floating-point operations of one evaluation of a body."""
+    return sum(n.flops for n in topological(graph.outputs))
+
+
+def group_source(first: int, count: int) -> str:
+    """Operands `first`, ... as the pytree that a loop takes: bare, or a tuple, or None."""
+    names = [f"xs[{i}]" for i in range(first, first + count)]
+    return "None" if not names else names[0] if count == 1 else f"({', '.join(names)})"
+
+
+def numbers(start: int, count: int) -> tuple[int, ...]:
+    """`count` consecutive numbers."""
+    return tuple(range(start, start + count))
+
+
+def advance(body: Graph, tangents: list[Slot], consts: int, carry: int) -> list[Slot]:
+    """Tangents of the body's outputs, once the set of varying carries has settled.
+
+    `tangents` (one per input of the body) gains an entry for each carry that
+    varies in some later iteration.
+    """
+    while True:
+        pushed = pushforward(body.outputs, body.inputs, tangents)
+        settled = True
+        for i in range(carry):
+            if pushed[i] is not None and tangents[consts + i] is None:
+                tangents[consts + i] = fresh(body.inputs[consts + i].type)
+                settled = False
+        if settled:
+            return pushed

@@ -1,0 +1,95 @@
+"""Branches: the one taken for the value is taken for the derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from symgrad.derive import Slot, pullback, pushforward
+from symgrad.expr import Custom, Expr, LocalFunction, Op, Type, Types, fresh, results
+from symgrad.ops.bodies import (
+    as_given,
+    as_tuple,
+    as_types,
+    graph_flops,
+    instantiate,
+    plain_function,
+)
+from symgrad.walk import Graph, bind
+
+
+def _switch_type(index: Type, *operands: Type, branches: tuple[Graph, ...]) -> Types:
+    return as_types([o.type for o in branches[0].outputs])
+
+
+def _switch_functions(e: Expr) -> tuple[LocalFunction, ...]:
+    branches = e.params["branches"]
+    return tuple(plain_function(f"branch_{i}", b) for i, b in enumerate(branches))
+
+
+def _switch_source(e: Expr) -> str:
+    count = len(e.params["branches"])
+    names = ", ".join(f"{{branch_{i}}}" for i in range(count))
+    operands = "".join(f", xs[{i}]" for i in range(1, len(e.args)))
+    return f"lax.switch(xs[0], [{names}]{operands})"
+
+
+def _switch_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
+    """The branch taken is taken for the tangents too."""
+    branches = ans.params["branches"]
+    moving = [i for i, t in enumerate(tangents[1:]) if t is not None]
+    pushed = []
+    inputs = []
+    for b in branches:
+        duals = {i: fresh(b.inputs[i].type) for i in moving}
+        pushed.append(
+            pushforward(b.outputs, b.inputs, [duals.get(i) for i in range(len(b.inputs))])
+        )
+        inputs.append((*b.inputs, *duals.values()))
+    varying = [
+        i for i, o in enumerate(branches[0].outputs) if any(p[i] is not None for p in pushed)
+    ]
+    joined = tuple(
+        bind(ins, [instantiate(p[i], b.outputs[i]) for i in varying])
+        for b, p, ins in zip(branches, pushed, inputs, strict=True)
+    )
+    slots: list[Slot] = [None] * len(branches[0].outputs)
+    if varying:
+        operands = (*args, *(tangents[1 + i] for i in moving))
+        for i, r in zip(varying, results(switch(*operands, branches=joined)), strict=True):
+            slots[i] = r
+    return as_given(slots)
+
+
+def _switch_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+    """Each branch pulls back through itself; the others contribute nothing."""
+    branches = ans.params["branches"]
+    live = [i for i, g in enumerate(as_tuple(given)) if g is not None]
+    pulled = []
+    inputs = []
+    for b in branches:
+        seeds = {i: fresh(b.outputs[i].type) for i in live}
+        pulled.append(pullback(b.outputs, [seeds.get(i) for i in range(len(b.outputs))], b.inputs))
+        inputs.append((*b.inputs, *seeds.values()))
+    moving = [i for i in range(len(branches[0].inputs)) if any(p[i] is not None for p in pulled)]
+    joined = tuple(
+        bind(ins, [instantiate(p[i], b.inputs[i]) for i in moving])
+        for b, p, ins in zip(branches, pulled, inputs, strict=True)
+    )
+    slots: list[Slot] = [None] * len(args)
+    if moving:
+        operands = (*args, *(as_tuple(given)[i] for i in live))
+        for i, r in zip(moving, results(switch(*operands, branches=joined)), strict=True):
+            slots[1 + i] = r
+    return tuple(slots)
+
+
+switch = Op(
+    "switch",
+    _switch_type,
+    _switch_source,
+    Custom(pullback=_switch_pull, pushforward=_switch_push),
+    params=("branches",),
+    flops=lambda e: max(graph_flops(b) for b in e.params["branches"]),
+    functions=_switch_functions,
+)
+"""As `jax.lax.switch`: the first operand chooses the branch that the others are given to."""

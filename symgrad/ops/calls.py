@@ -1,0 +1,114 @@
+"""Calls: primitives left to JAX, and functions with a derivative rule of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from symgrad.derive import Slot
+from symgrad.expr import Custom, Expr, Op, Type, Types, item, no_flops, results
+from symgrad.ops.bodies import (
+    as_given,
+    as_tuple,
+    as_types,
+    graph_flops,
+    instantiate,
+    plain_function,
+)
+from symgrad.walk import Graph, map_graphs
+
+
+def _opaque_type(*operands: Type, name: str, call: Any, types: tuple[Type, ...]) -> Types:
+    return as_types(types)
+
+
+opaque = Op(
+    "opaque",
+    _opaque_type,
+    lambda e: f"{e.params['name']}(*xs)",
+    params=("name", "call", "types"),
+    flops=no_flops,
+)
+"""A JAX primitive without a record of its own: it runs, it has no derivative."""
+
+
+class Rule:
+    """A graph made when it is first needed: a `custom_jvp` rule may call its own function."""
+
+    __slots__ = ("_build", "_graph")
+
+    def __init__(self, build: Callable[[], Graph]):
+        self._build, self._graph = build, None
+
+    def __call__(self) -> Graph:
+        if self._graph is None:
+            self._graph = self._build()
+        return self._graph
+
+
+def _custom_type(*operands: Type, body: Graph, **rules: Any) -> Types:
+    return as_types([o.type for o in body.outputs])
+
+
+def _custom_jvp_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
+    """The user's rule maps primals and tangents to results and their tangents."""
+    graph = ans.params["rule"]()
+    given = [instantiate(t, a) for t, a in zip(tangents, args, strict=True) if a.type.inexact]
+    outputs = graph(*args, *given)
+    count = len(ans.types)
+    found = iter(outputs[count:])
+    return as_given([next(found) if t.inexact else None for t in ans.types])
+
+
+custom_jvp = Op(
+    "custom_jvp",
+    _custom_type,
+    "{body}(*xs)",
+    Custom(pushforward=_custom_jvp_push),
+    params=("body", "rule"),
+    flops=lambda e: graph_flops(e.params["body"]),
+    functions=lambda e: (plain_function("body", e.params["body"]),),
+)
+
+
+def _custom_vjp_pull(cotangents: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+    """The user's forward rule gives residuals, the backward rule maps them to cotangents."""
+    given = [instantiate(c, r) for c, r in zip(as_tuple(cotangents), results(ans), strict=True)]
+    residuals = ans.params["forward"]()(*args)
+    return tuple(
+        slot if a.type.inexact else None
+        for slot, a in zip(ans.params["backward"]()(*residuals, *given), args, strict=True)
+    )
+
+
+custom_vjp = Op(
+    "custom_vjp",
+    _custom_type,
+    "{body}(*xs)",
+    Custom(pullback=_custom_vjp_pull),
+    params=("body", "forward", "backward"),
+    flops=lambda e: graph_flops(e.params["body"]),
+    functions=lambda e: (plain_function("body", e.params["body"]),),
+)
+
+
+def inline_custom(graph: Graph) -> Graph:
+    """Once all derivatives are taken, a function with a rule of its own is just its body."""
+    done: dict[Expr, Expr] = {}
+    inlined: dict[Expr, tuple[Expr, ...]] = {}
+    origins = dict(graph.origins)
+    for node in graph.nodes:
+        if node.op is item and node.args[0] in inlined:
+            done[node] = inlined[node.args[0]][node.params["index"]]
+        elif node.op in (custom_jvp, custom_vjp):
+            body = inline_custom(node.params["body"])
+            inlined[node] = body(*(done[a] for a in node.args))
+            done[node] = inlined[node][0]
+        else:
+            params = map_graphs(node.params, inline_custom)
+            args = tuple(done[a] for a in node.args)
+            same = args == node.args and params == node.params
+            done[node] = node if same else node.op(*args, **params)
+        if node in graph.origins:
+            origins.setdefault(done[node], graph.origins[node])
+    return Graph(graph.inputs, tuple(done[o] for o in graph.outputs), graph.names, origins)

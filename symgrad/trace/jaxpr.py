@@ -1,0 +1,298 @@
+"""Reading jaxprs into graphs.
+
+`trace` runs a function on abstract values, as `jax.make_jaxpr` does, and reads
+the result once, equation by equation. A primitive is read by the entry of
+`READERS` with its name; one that has no entry, or has a parameter the entry does
+not know, becomes an opaque node.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+from jax.extend import core as jex
+from jax.extend.core import primitives
+
+from symgrad.errors import Frame, SymgradError, TracingError, TracingValueError
+from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
+from symgrad.ops import calls
+from symgrad.trace import nested
+from symgrad.trace.indexing import INDEXING
+from symgrad.trace.location import frame_of_traceback, place_of
+from symgrad.trace.primitives import PLAIN
+from symgrad.walk import Graph, Origin, Origins
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A traced function.
+
+    Attributes:
+        graph: from the leaves of the arguments to the leaves of the result.
+        out_tree: structure of the result.
+        out_types: types of its leaves as JAX has them, weak-type flags included.
+    """
+
+    graph: Graph
+    out_tree: Any
+    out_types: tuple[Type, ...]
+
+
+def type_of(leaf: Any) -> Type:
+    """The abstract value of an array, a Python number or a `jax.ShapeDtypeStruct`.
+
+    Raises:
+        TypeError: JAX knows no array type for it.
+    """
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return Type(tuple(leaf.shape), leaf.dtype, bool(leaf.weak_type))
+    aval = jax.typeof(leaf)
+    return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
+
+
+def with_weak_type(value: Any, weak: bool) -> Any:
+    """`value` with JAX's weak-type flag set as wanted, which no public function does."""
+    aval = jax.typeof(value)
+    if bool(getattr(aval, "weak_type", False)) == weak:
+        return value
+    return primitives.convert_element_type_p.bind(
+        value, new_dtype=aval.dtype, weak_type=weak, sharding=None
+    )
+
+
+def trace(
+    fun: Callable[..., Any], in_tree: Any, types: Sequence[Type], names: Sequence[str] = ()
+) -> Traced:
+    """Trace `fun(*args, **kwargs)` on abstract values.
+
+    Args:
+        in_tree: structure of `(args, kwargs)`.
+        types: of the leaves.
+        names: of the leaves.
+
+    Raises:
+        TracingError: the function needs the value of a traced array, or returns what is
+            not an array.
+    """
+    out_tree: Any = None
+
+    def flat(*values: Any) -> list[Any]:
+        nonlocal out_tree
+        args, kwargs = jax.tree.unflatten(in_tree, values)
+        flat_out, out_tree = jax.tree.flatten(fun(*args, **kwargs))
+        return flat_out
+
+    avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
+    try:
+        closed = jax.make_jaxpr(flat)(*avals)
+    except SymgradError:
+        raise
+    except Exception as error:
+        raise _explained(error) or error from error
+    inputs = tuple(parameter(i, t) for i, t in enumerate(types))
+    reader = _Reader()
+    reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
+    outputs = reader.read(closed.jaxpr, closed.consts, inputs)
+    graph = Graph(inputs, tuple(outputs), tuple(names), reader.origins)
+    return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
+
+
+def _explained(error: Exception) -> SymgradError | None:
+    """The same mistake in a sentence, at the user's line, where JAX's own error allows it."""
+    frame = frame_of_traceback(error)
+    first = str(error).split("\n", 1)[0]
+    if isinstance(error, jax.errors.TracerBoolConversionError):
+        return TracingError(
+            "the condition of an `if`, `while`, `and`, `or` or `not` depends on the value of a "
+            "traced array, which is not known when compiling",
+            frame=frame,
+            fix="choose with jnp.where(condition, a, b), or jax.lax.cond; make the argument "
+            "static if it is not an array",
+        )
+    if isinstance(error, jax.errors.TracerArrayConversionError):
+        return TracingError(
+            "a NumPy function or conversion was applied to a traced array",
+            frame=frame,
+            fix="use the function of the same name in jax.numpy",
+        )
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return TracingError(
+            f"the value of a traced array is needed when compiling: {first}", frame=frame
+        )
+    if frame is not None and isinstance(error, TypeError):
+        return TracingError(str(error), frame=frame)
+    if frame is not None and isinstance(error, ValueError):
+        return TracingValueError(str(error), frame=frame)
+    return None
+
+
+class _Reader:
+    """Reads jaxprs into nodes, remembering where each equation came from."""
+
+    def __init__(self) -> None:
+        self.origins: Origins = {}
+        self._named: dict[tuple[Frame | None, str], Expr] = {}
+
+    def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Expr]) -> list[Expr]:
+        env: dict[Any, Expr] = dict(zip(jaxpr.invars, args, strict=True))
+        env.update((v, _constant_node(c)) for v, c in zip(jaxpr.constvars, consts, strict=True))
+
+        def value(atom: Any) -> Expr:
+            return _literal_node(atom) if isinstance(atom, jex.Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            operands = [value(v) for v in eqn.invars]
+            found = self._equation(eqn, operands)
+            for var, node in zip(eqn.outvars, found, strict=True):
+                env[var] = node
+        return [value(v) for v in jaxpr.outvars]
+
+    def _equation(self, eqn: Any, operands: Sequence[Expr]) -> Sequence[Expr]:
+        name, params = eqn.primitive.name, eqn.params
+        if name in INLINED:
+            inner = params[INLINED[name]]
+            consts = getattr(inner, "consts", ())
+            return self.read(getattr(inner, "jaxpr", inner), consts, operands)
+        nodes = _read_known(name, params, operands)
+        if nodes is None:
+            nodes = results(_opaque_node(eqn, operands))
+        self._remember(eqn, operands, nodes)
+        return nodes
+
+    def _remember(self, eqn: Any, operands: Sequence[Expr], nodes: Sequence[Expr]) -> None:
+        frame, names = place_of(eqn.source_info)
+        known = set(operands)
+        stack = list(nodes)
+        while stack:
+            node = stack.pop()
+            if node in known or node in self.origins or not node.args:
+                continue
+            self.origins[node] = Origin(frame)
+            stack.extend(node.args)
+        if len(names) == len(nodes):
+            for node, name in zip(nodes, names, strict=True):
+                if node not in known:
+                    self._name(node, frame, name)
+
+    def _name(self, node: Expr, frame: Frame | None, name: str) -> None:
+        """A line that takes several equations names the last of them."""
+        earlier = self._named.get((frame, name))
+        if earlier is not None:
+            self.origins[earlier] = Origin(frame)
+        self._named[frame, name] = node
+        self.origins[node] = Origin(frame, name)
+
+
+def _read_known(
+    name: str, params: Mapping[str, Any], operands: Sequence[Expr]
+) -> Sequence[Expr] | None:
+    """The nodes an equation means, None if symgrad has no record of it."""
+    reader = READERS.get(name)
+    if reader is None:
+        return None
+    understood = _understood(reader)
+    given = {}
+    for key, value in params.items():
+        if key in understood:
+            given[key] = value
+        elif not (key in NEUTRAL and value == NEUTRAL[key]):
+            return None
+    found = reader(*operands, **given)
+    if found is None:
+        return None
+    return results(found) if isinstance(found, Expr) else tuple(found)
+
+
+@functools.cache
+def _understood(reader: Callable[..., Any]) -> frozenset[str]:
+    """The parameters of a primitive that its reader takes."""
+    signature = inspect.signature(reader)
+    return frozenset(
+        p.name for p in signature.parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+
+
+NEUTRAL: dict[str, Any] = {
+    "out_sharding": None,
+    "sharding": None,
+    "accuracy": None,
+    "out_dtype": None,
+    "dimensions": None,
+    "_split_transpose": False,
+}
+"""Parameters that mean nothing at this value."""
+
+INLINED = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+}
+"""Calls that are just their body, and the parameter that holds it."""
+
+
+class Foreign:
+    """A JAX primitive with its parameters, callable; equal only to itself."""
+
+    __slots__ = ("params", "primitive")
+
+    def __init__(self, primitive: Any, params: Mapping[str, Any]):
+        self.primitive, self.params = primitive, dict(params)
+
+    def __call__(self, *args: Any) -> Any:
+        bind_params = self.primitive.get_bind_params(self.params)
+        if isinstance(bind_params, tuple):
+            functions, bind_params = bind_params
+            return self.primitive.bind(*functions, *args, **bind_params)
+        return self.primitive.bind(*args, **bind_params)
+
+
+def _opaque_node(eqn: Any, operands: Sequence[Expr]) -> Expr:
+    types = tuple(_type_of_aval(v.aval) for v in eqn.outvars)
+    call = Foreign(eqn.primitive, eqn.params)
+    return calls.opaque(*operands, name=eqn.primitive.name, call=call, types=types)
+
+
+def _type_of_aval(aval: Any) -> Type:
+    return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
+
+
+def _literal_node(atom: Any) -> Expr:
+    if np.ndim(atom.val):
+        return _constant_node(atom.val)
+    return constant(atom.val, atom.aval.dtype, bool(getattr(atom.aval, "weak_type", False)))
+
+
+def _constant_node(value: Any) -> Expr:
+    """A number becomes a literal, an array is captured by reference."""
+    extended = jax.dtypes.issubdtype(jax.typeof(value).dtype, jax.dtypes.extended)
+    if np.ndim(value) == 0 and not extended and not isinstance(value, jax.core.Tracer):
+        aval = jax.typeof(value)
+        return constant(np.asarray(value), aval.dtype, bool(getattr(aval, "weak_type", False)))
+    return captured(array=Captured(value))
+
+
+def read_graph(closed: Any) -> Graph:
+    """A closed jaxpr as a graph of its own: a loop body, a branch, a rule."""
+    inputs = tuple(parameter(i, _type_of_aval(v.aval)) for i, v in enumerate(closed.jaxpr.invars))
+    reader = _Reader()
+    outputs = reader.read(closed.jaxpr, closed.consts, inputs)
+    return Graph(inputs, tuple(outputs), _argument_names(closed.jaxpr), reader.origins)
+
+
+def _argument_names(jaxpr: Any) -> tuple[str, ...]:
+    """The user's names of a body's arguments, as far as JAX remembers them."""
+    names = getattr(jaxpr.debug_info, "arg_names", None) or ()
+    return tuple(n or "" for n in names) if len(names) == len(jaxpr.invars) else ()
+
+
+READERS = {**PLAIN, **INDEXING, **nested.readers(read_graph)}

@@ -1,0 +1,168 @@
+"""JAX primitives whose parameters are plain values, as symgrad nodes.
+
+A reader takes operand nodes and, as keywords, the parameters it understands. It
+gives a node, a tuple with a node per result, or None to leave the equation opaque.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from symgrad.expr import Expr, Op, literal_value
+from symgrad.ops import contract, pointwise, reduce, shape
+from symgrad.ops.shape import broadcast, iota
+
+
+def _read_dot_general(
+    x: Expr, y: Expr, *, dimension_numbers: Any, precision: Any, preferred_element_type: Any
+) -> Expr:
+    contract_axes, batch = dimension_numbers
+    return contract.dot_general(
+        x,
+        y,
+        contract=contract_axes,
+        batch=batch,
+        precision=precision,
+        dtype=preferred_element_type,
+    )
+
+
+def _read_broadcast(x: Expr, *, shape: Any, broadcast_dimensions: Any) -> Expr:
+    return (
+        x
+        if x.shape == shape
+        else broadcast(x, shape=tuple(shape), axes=tuple(broadcast_dimensions))
+    )
+
+
+def _read_select(which: Expr, *cases: Expr) -> Expr:
+    """`select_n` counts its cases from 0, so the first is the one taken on False."""
+    if which.dtype == bool:
+        which, on_false, on_true = _aligned((which, *cases))
+        return pointwise.select(which, on_true, on_false)
+    which, *choices = _aligned((which, *cases))
+    chosen = choices[-1]
+    for i in range(len(choices) - 2, -1, -1):
+        chosen = pointwise.select(pointwise.eq(which, i), choices[i], chosen)
+    return chosen
+
+
+def _read_slice(x: Expr, *, start_indices: Any, limit_indices: Any, strides: Any) -> Expr:
+    step = tuple(strides) if strides is not None else (1,) * x.ndim
+    return shape.slice_(x, start=tuple(start_indices), stop=tuple(limit_indices), step=step)
+
+
+def _read_pad(x: Expr, value: Expr, *, padding_config: Any) -> Expr:
+    low, high, interior = (
+        (tuple(c) for c in zip(*padding_config, strict=True))
+        if x.ndim
+        else (
+            (),
+            (),
+            (),
+        )
+    )
+    return shape.pad(x, value, low=low, high=high, interior=interior)
+
+
+def _read_pow(x: Expr, y: Expr) -> Expr:
+    x, y = _aligned((x, y))
+    value = literal_value(y)
+    if value is not None and float(value).is_integer() and abs(value) < 2**15:
+        return pointwise.integer_power(x, int(value))
+    return pointwise.power(x, y)
+
+
+def _direct(op: Op) -> Callable[..., Expr]:
+    """The reader of an elementwise primitive without parameters."""
+    return lambda *operands: op(*_aligned(operands))
+
+
+def _aligned(operands: Sequence[Expr]) -> list[Expr]:
+    """JAX stretches axes of size 1 silently; here they are broadcast in the open."""
+    target = np.broadcast_shapes(*(o.shape for o in operands))
+    every_axis = tuple(range(len(target)))
+    return [
+        o if o.shape in ((), target) else broadcast(o, shape=target, axes=every_axis)
+        for o in operands
+    ]
+
+
+SAME_NAME = (
+    *(pointwise.add, pointwise.sub, pointwise.mul, pointwise.div, pointwise.neg),
+    *(pointwise.maximum, pointwise.minimum, pointwise.clamp, pointwise.rem),
+    *(pointwise.exp, pointwise.exp2, pointwise.expm1, pointwise.log, pointwise.log1p),
+    *(pointwise.sqrt, pointwise.rsqrt, pointwise.cbrt, pointwise.square, pointwise.abs_),
+    *(pointwise.sin, pointwise.cos, pointwise.tan, pointwise.sinh, pointwise.cosh),
+    *(pointwise.tanh, pointwise.logistic, pointwise.erf, pointwise.erfc, pointwise.erf_inv),
+    *(pointwise.sign, pointwise.floor, pointwise.ceil, pointwise.is_finite),
+    *(pointwise.eq, pointwise.ne, pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge),
+    *(pointwise.and_, pointwise.or_, pointwise.xor, pointwise.not_, pointwise.arctan2),
+    *(pointwise.shift_left, pointwise.shift_right_logical, pointwise.shift_right_arithmetic),
+    pointwise.stop_gradient,
+)
+"""Operations that JAX's primitive of the same name means."""
+
+OTHER_NAME = {
+    "asin": pointwise.arcsin,
+    "acos": pointwise.arccos,
+    "atan": pointwise.arctan,
+    "asinh": pointwise.arcsinh,
+    "acosh": pointwise.arccosh,
+    "atanh": pointwise.arctanh,
+}
+
+REDUCTIONS = {
+    "reduce_sum": shape.reduce_sum,
+    "reduce_max": reduce.reduce_max,
+    "reduce_min": reduce.reduce_min,
+    "reduce_prod": reduce.reduce_prod,
+    "reduce_and": reduce.reduce_and,
+    "reduce_or": reduce.reduce_or,
+}
+
+
+def _read_reduction(op: Op) -> Callable[..., Expr]:
+    return lambda x, *, axes: op(x, axes=tuple(axes)) if axes else x
+
+
+def _read_along_axis(op: Op) -> Callable[..., Expr]:
+    return lambda x, *, axis, reverse: op(x, axis=axis, reverse=reverse)
+
+
+def _read_arg_reduction(op: Op) -> Callable[..., Expr]:
+    return lambda x, *, axes, index_dtype: op(x, axis=axes[0], dtype=np.dtype(index_dtype))
+
+
+PLAIN: dict[str, Callable[..., Any]] = {
+    **{op.name: _direct(op) for op in SAME_NAME},
+    **{name: _direct(op) for name, op in OTHER_NAME.items()},
+    **{name: _read_reduction(op) for name, op in REDUCTIONS.items()},
+    **{op.name: _read_along_axis(op) for op in (reduce.cumsum, reduce.cumprod)},
+    **{op.name: _read_arg_reduction(op) for op in (reduce.argmax, reduce.argmin)},
+    "integer_pow": lambda x, *, y: pointwise.integer_power(x, y),
+    "pow": _read_pow,
+    "select_n": _read_select,
+    "round": lambda x, *, rounding_method: pointwise.round_(x, to_even=rounding_method == 1),
+    "convert_element_type": lambda x, *, new_dtype, weak_type: pointwise.convert(
+        x, dtype=new_dtype, weak=weak_type
+    ),
+    "bitcast_convert_type": lambda x, *, new_dtype: pointwise.bitcast(x, dtype=new_dtype),
+    "copy": lambda x: x,
+    "copy_p": lambda x: x,
+    "dot_general": _read_dot_general,
+    "broadcast_in_dim": _read_broadcast,
+    "reshape": lambda x, *, new_sizes: shape.reshape(x, shape=tuple(new_sizes)),
+    "squeeze": lambda x, *, dimensions: shape.squeeze(x, tuple(dimensions)),
+    "transpose": lambda x, *, permutation: shape.transpose(x, permutation=tuple(permutation)),
+    "slice": _read_slice,
+    "pad": _read_pad,
+    "concatenate": lambda *xs, dimension: shape.concatenate(*xs, axis=dimension),
+    "rev": lambda x, *, dimensions: shape.reverse(x, axes=tuple(dimensions)),
+    "iota": lambda *, shape, dtype, dimension: iota(
+        shape=tuple(shape), dtype=np.dtype(dtype), axis=dimension
+    ),
+}

@@ -1,0 +1,192 @@
+"""The transformations give what their namesakes in JAX give: values, types, structures, and no more.
+
+`identical` is the bar of the whole file: same tree, same shapes, dtypes and weak types, same
+numbers to rounding. JAX runs compiled here, as symgrad does.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+import symgrad as sg
+from symgrad.transform import Transformed
+
+
+def abstract(leaf: Any) -> tuple[Any, ...]:
+    """Everything JAX knows of a value before it is computed."""
+    if getattr(leaf, "dtype", None) == jax.dtypes.float0:
+        return np.shape(leaf), "float0", False
+    aval = jax.typeof(leaf)
+    return aval.shape, str(aval.dtype), bool(getattr(aval, "weak_type", False))
+
+
+def numbers(leaf: Any) -> np.ndarray:
+    if jax.dtypes.issubdtype(jax.typeof(leaf).dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    leaf = np.asarray(leaf)
+    return leaf if leaf.dtype.kind in "biuc" else leaf.astype(np.float64)
+
+
+def identical(actual: Any, expected: Any, tolerance: float = 2e-6) -> None:
+    """Same tree, same types, and no entry off by more than `tolerance` of the largest."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    pairs = list(zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True))
+    assert [abstract(got) for got, _ in pairs] == [abstract(want) for _, want in pairs]
+    for got, want in pairs:
+        if abstract(want)[1] == "float0":
+            continue
+        got, want = numbers(got), numbers(want)
+        size = np.max(np.abs(want), initial=1.0)
+        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * size)
+
+
+# What is differentiated: arguments of every kind
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, and how it is called and differentiated."""
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...]
+    argnums: Any = 0
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def under(self, transform: Callable[..., Any]) -> Any:
+        return transform(self.fun, self.argnums, **self.options)(*self.args, **self.kwargs)
+
+
+X = np.array([0.5, -1.0, 2.0], np.float32)
+Y = np.array([1.5, 0.25, -0.75], np.float32)
+W = np.array([[0.1, 0.2], [-0.3, 0.4], [0.5, -0.6]], np.float32)
+MASK = np.array([True, False, True])
+INDEX = np.array([2, 0, 1], np.int32)
+EMPTY = np.zeros((0, 3), np.float32)
+
+
+class Affine(NamedTuple):
+    weight: Any
+    bias: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Layer:
+    weight: Any
+    bias: Any
+    width: int = field(metadata={"static": True}, default=2)
+
+
+class Model:
+    """A function with a state, and a method."""
+
+    def __init__(self, scale: float):
+        self.scale = scale
+
+    def __call__(self, x):
+        return self.scale * jnp.sum(jnp.sin(x))
+
+    def loss(self, x, y):
+        return self.scale * jnp.sum(x * y)
+
+
+def dot(x, y):
+    return jnp.sum(x * jnp.sin(y))
+
+
+def powers(x, y=2.0, *, scale=3.0):
+    return scale * jnp.sum(x**2) * y
+
+
+def sum_of_squares(*xs):
+    return sum(jnp.sum(x**2) * (i + 1) for i, x in enumerate(xs))
+
+
+def keyword_bag(x, **rest):
+    return jnp.sum(x * rest["a"]) + jnp.sum(rest["b"]["c"])
+
+
+def affine(p, x):
+    bias = 0.0 if p.bias is None else p.bias
+    return jnp.sum(jnp.tanh(x @ p.weight + bias))
+
+
+def nested(p):
+    return jnp.sum(p["layers"][0]["w"] * p["layers"][1]["w"]) + p["scale"][0] ** 2
+
+
+def mixed_precision(p, x):
+    return jnp.sum((p.astype(x.dtype) * x).astype(jnp.float32) ** 2)
+
+
+CALLS = {
+    "one array": Call(dot, (X, Y)),
+    "second argument": Call(dot, (X, Y), 1),
+    "both": Call(dot, (X, Y), (0, 1)),
+    "both, reversed": Call(dot, (X, Y), (1, 0)),
+    "argnums in a list": Call(dot, (X, Y), [1]),
+    "argnums from NumPy": Call(dot, (X, Y), np.int64(1)),
+    "last argument": Call(dot, (X, Y), -1),
+    "positive and negative": Call(dot, (X, Y), (0, -1)),
+    "defaults": Call(powers, (X,)),
+    "one default given": Call(powers, (X, 4.0), (0, 1)),
+    "keyword": Call(powers, (X,), 0, {"y": 5.0}),
+    "keyword only": Call(powers, (X, 1.5), 1, {"scale": Y[0]}),
+    "keyword tree": Call(keyword_bag, (X,), 0, {"b": {"c": Y}, "a": 2.0}),
+    "any number": Call(sum_of_squares, (X, Y, W), (0, 2)),
+    "None inside": Call(affine, (Affine(W, None), X)),
+    "None as argument": Call(lambda x, y: jnp.sum(x**2), (X, None)),
+    "None differentiated": Call(lambda x, y: jnp.sum(x**2), (X, None), (0, 1)),
+    "namedtuple": Call(affine, (Affine(W, Y[:2]), X), (0, 1)),
+    "dataclass": Call(affine, (Layer(W, Y[:2]), X)),
+    "nested containers": Call(nested, ({"layers": [{"w": X}, {"w": Y}], "scale": (2.0, None)},)),
+    "empty containers": Call(lambda p: jnp.sum(p["w"]), ({"w": X, "none": (), "no": [{}]},)),
+    "ordered dict": Call(
+        lambda p: jnp.sum(p["b"] * p["a"]), (collections.OrderedDict(b=X, a=Y),)
+    ),
+    "Python float": Call(lambda x: x**3 + jnp.sin(x), (1.5,)),
+    "Python float and array": Call(dot, (1.5, Y), (0, 1)),
+    "NumPy scalar": Call(lambda x: x**3, (np.float32(1.5),)),
+    "weakly typed array": Call(lambda x: x**3, (jax.dtypes.scalar_type_of(1.0)(2.0),)),
+    "Python integer beside": Call(lambda x, n: jnp.sum(x * n), (X, 3)),
+    "integers beside": Call(lambda x, i, m: jnp.sum(jnp.where(m, x, i)), (X, INDEX, MASK)),
+    "scalar": Call(jnp.sin, (np.float32(0.5),)),
+    "half precision": Call(lambda x: jnp.sum(x * x), (X.astype(np.float16),)),
+    "bfloat16": Call(lambda x: jnp.sum(x * x), (X.astype(jnp.bfloat16),)),
+    "two precisions": Call(mixed_precision, (X, Y.astype(np.float16)), (0, 1)),
+    "nothing in the array": Call(lambda x: jnp.sum(x**2), (EMPTY,)),
+    "nothing in one array": Call(lambda x, y: jnp.sum(x @ y), (EMPTY, W), (0, 1)),
+    "independent of it": Call(lambda x: 3.0, (X,)),
+    "a typed constant": Call(lambda x: jnp.float32(3.0), (X,)),
+    "unused": Call(lambda x, y: jnp.sum(x**2), (X, Y), (0, 1)),
+    "used as a shape only": Call(lambda x, y: jnp.sum(x) * len(y), (X, Y), (0, 1)),
+    "the output is the input": Call(lambda x: x, (2.0,)),
+    "closed-over NumPy array": Call(lambda x: jnp.sum(x * Y), (X,)),
+    "closed-over JAX array": Call(lambda x: jnp.sum(x @ jnp.asarray(W)), (X,)),
+    "partial": Call(functools.partial(powers, scale=2.0), (X, 1.5), (0, 1)),
+    "bound method": Call(Model(2.0).loss, (X, Y), 1),
+    "callable object": Call(Model(2.0), (X,)),
+    "jitted function": Call(jax.jit(dot), (X, Y), (0, 1)),
+    "through a reshape": Call(lambda w: jnp.sum(w.T.reshape(-1)[:4] ** 2), (W,)),
+}
+JAX_SAYS_NOTHING = {"argnums in a list"}
+"""Calls for which the weak type of `jax.grad` itself is not the question."""
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_value_and_grad(name):
+    identical(CALLS[name].under(sg.value_and_grad), CALLS[name].under(jax.value_and_grad))
