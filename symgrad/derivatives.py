@@ -344,7 +344,7 @@ def _cotangent_results(
     slots = [
         zeros(s.type) if p is None else convert(p, dtype=s.dtype, weak=p.type.weak) for p, s in real
     ]
-    types = [s.type for _, s in real]
+    types = [slot.type for slot in slots]
 
     def put_back(results: list[Any]) -> list[Any]:
         found = iter(results)

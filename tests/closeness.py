@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 import symgrad as sg
 from symgrad.expr import Expr
@@ -124,15 +123,3 @@ def divisions_by_data(graph: Graph) -> list[Expr]:
 
 def edges(nodes: Iterable[Expr]) -> int:
     return sum(len(n.args) for n in nodes)
-
-
-def evaluate(outputs: Iterable[Expr], values: Mapping[Expr, Any]) -> list[Any]:
-    """The values of nodes, each operation evaluated by its own source text."""
-    outputs, known = tuple(outputs), dict(values)
-    for node in topological(outputs):
-        if node not in known:
-            text = node.op.source(node) if callable(node.op.source) else node.op.source
-            operands = dict(zip("xyz", [known[a] for a in node.args], strict=False))
-            modules = {"jnp": jnp, "jax": jax, "lax": lax}
-            known[node] = eval(text.format(**node.params), modules, operands)
-    return [known[o] for o in outputs]

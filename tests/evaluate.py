@@ -30,7 +30,12 @@ def evaluate(outputs: Sequence[Expr], inputs: Mapping[Expr, Any]) -> list[Any]:
                 values[node] = apply(node, [values[a] for a in node.args])
         return [values[o] for o in outputs]
 
-    return jax.jit(run)(list(inputs.values()))
+    return compiled(run)(list(inputs.values()))
+
+
+def compiled(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """`fun` compiled in a hurry: it runs once."""
+    return jax.jit(fun, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def apply(node: Expr, operands: Sequence[Any]) -> Any:
@@ -98,7 +103,7 @@ def _by_jax(
         pulled, again = jax.vjp(pull, given, seeds)
         return {"value": value, "push": pushed, "pull": pulled, "again": again(steps)}
 
-    return jax.jit(every)([args[i] for i in varying], cotangents, tangents)
+    return compiled(every)([args[i] for i in varying], cotangents, tangents)
 
 
 def _by_nodes(
@@ -122,7 +127,7 @@ def _by_nodes(
         "again": [_dense(p, w) for p, w in zip(again, [*wrt, *seeds], strict=True)],
     }
     values = dict(zip([*inputs, *seeds, *steps], [*args, *cotangents, *tangents], strict=True))
-    found = iter(evaluate(sum(groups.values(), []), values))
+    found = iter(evaluate([node for group in groups.values() for node in group], values))
     return {name: [next(found) for _ in group] for name, group in groups.items()}
 
 

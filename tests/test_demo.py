@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import symgrad as sg
 from symgrad.cli import main
 from symgrad.demo import data, drawing, figures, models, tasks
 from symgrad.demo.checks import Check, relative_error
-from symgrad.demo.training import Progress, minibatches
+from symgrad.demo.tour import first_batch
+from symgrad.demo.training import Progress, make_optimizer, make_step, minibatches
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +67,31 @@ def test_an_untrained_network_guesses(make, digits: data.Digits) -> None:
     task = make(digits)
     params = task.init(jax.random.key(0))
     inputs, targets = task.train.inputs[:64], task.train.targets[:64]
-    assert task.logits(params, inputs).shape == (64, 10)
-    loss = task.loss(params, inputs, targets)
+    assert jax.eval_shape(task.logits, params, inputs).shape == (64, 10)
+    loss = jax.jit(task.loss)(params, inputs, targets)
     assert loss.shape == ()
     assert 0.5 * math.log(10) < float(loss) < 2 * math.log(10)
+
+
+@pytest.mark.parametrize("make", [tasks.mlp, tasks.lenet])
+def test_a_step_goes_downhill(make, digits: data.Digits) -> None:
+    task = make(digits)
+    params = task.init(jax.random.key(0))
+    optimizer = make_optimizer(task)
+    step, state = make_step(task, optimizer), optimizer.init(params)
+    batch = task.train.inputs[:64], task.train.targets[:64]
+    before = jax.jit(task.loss)(params, *batch)
+    for _ in range(3):
+        params, state = step(params, state, *batch)
+    assert jax.jit(task.loss)(params, *batch) < before
+
+
+def test_the_gradient_speaks_the_language_of_the_model(digits: data.Digits) -> None:
+    source = sg.grad(models.mlp_loss).source(*first_batch(tasks.mlp(digits)))
+    assert "h = jnp.tanh(x @ W1 + b1)" in source
+    assert "z = h @ W2 + b2" in source
+    assert "jax.nn.softmax(z, axis=-1)" in source
+    assert "return d_W1, d_W2, d_b1, d_b2" in source
 
 
 def test_lenet_has_the_layers_of_lectures() -> None:

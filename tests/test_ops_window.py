@@ -26,6 +26,7 @@ from symgrad.ops.window import (
 )
 
 NHWC = ("NHWC", "HWIO", "NHWC")
+NDHWC = ("NDHWC", "DHWIO", "NDHWC")
 
 CONVOLUTIONS = {
     # name: (image, kernel, strides, padding, other parameters)
@@ -34,23 +35,44 @@ CONVOLUTIONS = {
     "strides that leave a rest": ((2, 8, 7, 3), (3, 2, 3, 4), (2, 3), "VALID", {"n": NHWC}),
     "uneven padding": ((2, 5, 6, 2), (3, 3, 2, 3), (2, 1), ((2, 0), (1, 3)), {"n": NHWC}),
     "negative padding": ((1, 8, 8, 2), (3, 3, 2, 3), (1, 2), ((-1, 2), (1, -2)), {"n": NHWC}),
-    "dilated image": ((2, 4, 3, 2), (3, 2, 2, 3), (1, 2), ((1, 2), (0, 1)), {"a": (2, 3), "n": NHWC}),
+    "dilated image": (
+        (2, 4, 3, 2),
+        (3, 2, 2, 3),
+        (1, 2),
+        ((1, 2), (0, 1)),
+        {"n": NHWC} | {"a": (2, 3)},
+    ),
     "dilated kernel": ((2, 9, 8, 2), (3, 2, 2, 3), (1, 2), "SAME", {"b": (2, 3), "n": NHWC}),
-    "all of it": ((2, 5, 6, 2), (3, 2, 2, 3), (2, 3), ((2, 1), (-1, 4)), {"a": (2, 3), "b": (3, 2), "n": NHWC}),
+    "all of it": (
+        (2, 5, 6, 2),
+        (3, 2, 2, 3),
+        (2, 3),
+        ((2, 1), (-1, 4)),
+        {"a": (2, 3), "b": (3, 2), "n": NHWC},
+    ),
     "feature groups": ((2, 6, 5, 6), (3, 3, 2, 9), (2, 1), "SAME", {"n": NHWC, "f": 3}),
     "every feature by itself": ((2, 4, 6, 6), (8, 1, 3, 3), (1, 1), "SAME", {"f": 4}),
     "batch groups": ((6, 5, 5, 2), (3, 3, 2, 9), (1, 2), "SAME", {"n": NHWC, "g": 3}),
     "one axis": ((2, 3, 9), (4, 3, 3), (2,), ((1, 2),), {}),
-    "three axes": ((1, 4, 5, 3, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", {"n": ("NDHWC", "DHWIO", "NDHWC")}),
+    "three axes": ((1, 4, 5, 3, 2), (2, 3, 2, 2, 3), (1, 2, 1), "SAME", {"n": NDHWC}),
     "no axes": ((3, 4), (5, 4), (), (), {}),
-    "other orders": ((5, 2, 6, 3), (2, 3, 4, 2), (1, 2), "SAME", {"n": ("HNWC", "WHOI"[::-1], "WCHN")}),
+    "other orders": ((5, 2, 6, 3), (3, 4, 2, 3), (1, 2), "SAME", {"n": ("HNWC", "IOHW", "WCHN")}),
     "empty batch": ((0, 5, 5, 2), (3, 3, 2, 3), (1, 1), "SAME", {"n": NHWC}),
     "kernel too large": ((1, 2, 2, 2), (3, 3, 2, 3), (1, 1), "VALID", {"n": NHWC}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_convolution_and_its_derivatives(name: str, real: Precision, draw) -> None:
+def test_convolution_and_its_derivatives(name: str, float64: Precision, draw) -> None:
+    _check_convolution(name, draw)
+
+
+@pytest.mark.parametrize("name", ["plain", "all of it"])
+def test_convolution_in_single_precision(name: str, float32: Precision, draw) -> None:
+    _check_convolution(name, draw)
+
+
+def _check_convolution(name: str, draw) -> None:
     image, kernel, strides, padding, other = CONVOLUTIONS[name]
     other = {"n": None, "a": None, "b": None, "f": 1, "g": 1} | other
 
@@ -89,16 +111,20 @@ def _source(fun, *args) -> str:
 def test_convolutions_are_printed_without_what_is_usual() -> None:
     x, w = jnp.ones((1, 3, 8, 8)), jnp.ones((4, 3, 3, 3))
     plain = _source(lambda x, w: lax.conv(x, w, (1, 1), "SAME"), x, w)
-    assert plain == 'lax.conv_general_dilated(x, y, window_strides=(1, 1), padding="SAME")'
+    assert plain == (
+        'lax.conv_general_dilated(x, y, window_strides=(1, 1), padding="SAME", '
+        "precision=lax.Precision.HIGHEST)"
+    )
     layout = _source(
         lambda x, w: lax.conv_general_dilated(
-            x, w, (2, 2), "VALID", dimension_numbers=NHWC, precision="highest"
+            x, w, (2, 2), "VALID", dimension_numbers=NHWC, precision=("highest", "default")
         ),
         *(jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 3, 4))),
     )
     assert layout == (
         'lax.conv_general_dilated(x, y, window_strides=(2, 2), padding="VALID", '
-        'dimension_numbers=("NHWC", "HWIO", "NHWC"), precision=lax.Precision.HIGHEST)'
+        'dimension_numbers=("NHWC", "HWIO", "NHWC"), '
+        "precision=(lax.Precision.HIGHEST, lax.Precision.DEFAULT))"
     )
 
 
@@ -145,11 +171,28 @@ def _reduce(name: str, monoid: str):
 
 
 @pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("monoid", ["add", "max"])
+def test_window_reductions_and_their_derivatives(name: str, monoid: str, float64, draw) -> None:
+    check_against_jax(_reduce(name, monoid), draw(*WINDOWS[name][0]))
+
+
 @pytest.mark.parametrize("monoid", ["add", "max", "min"])
-def test_window_reductions_and_their_derivatives(name: str, monoid: str, draw, real) -> None:
-    shape = WINDOWS[name][0]
-    # Few different values, so that most windows have ties.
-    check_against_jax(_reduce(name, monoid), np.round(draw(*shape)))
+def test_window_reductions_in_single_precision(monoid: str, float32: Precision, draw) -> None:
+    check_against_jax(_reduce("overlap", monoid), draw(*WINDOWS["overlap"][0]))
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_the_first_of_equal_entries_takes_the_derivative(name: str, float64, draw) -> None:
+    """As in JAX's pullback; JAX's pushforward is not its transpose here, symgrad's is."""
+    reduce = _reduce(name, "min")
+    x = np.round(draw(*WINDOWS[name][0]))
+    (node,), (y,) = nodes_of(reduce, x)
+    g, t = draw(*y.shape), draw(*x.shape)
+    seed, step = parameter(1, y.type), parameter(2, node.type)
+    derivatives = pullback([y], [seed], [node]) + pushforward([y], [node], [step])
+    pulled, pushed = evaluate(derivatives, {node: x, seed: g, step: t})
+    np.testing.assert_allclose(pulled, jax.jit(jax.vjp(reduce, x)[1])(g)[0], atol=1e-12)
+    np.testing.assert_allclose(np.sum(pushed * g), np.sum(pulled * t), atol=1e-12)
 
 
 def test_windows_with_negative_padding_and_holes(float64: Precision, draw) -> None:
@@ -162,7 +205,7 @@ def test_windows_with_negative_padding_and_holes(float64: Precision, draw) -> No
 @pytest.mark.parametrize("window", [(3, 2), (5, 7)])
 def test_extremum_in_windows_with_holes(window: tuple[int, int], float64: Precision, draw) -> None:
     """JAX does not pull back here, so the pullback is compared with the transposed pushforward."""
-    x = np.round(draw(14, 20))
+    x = draw(14, 20)
     reduce = lambda x: lax.reduce_window(  # noqa: E731
         x, -jnp.inf, lax.max, window, (2, 1), ((1, 2), (3, 0)), window_dilation=(2, 3)
     )
@@ -181,7 +224,14 @@ def test_extremum_in_windows_with_holes(window: tuple[int, int], float64: Precis
 def test_extrema_of_other_types(dtype: str, float32: Precision) -> None:
     x = jnp.arange(12).reshape(3, 4).astype(dtype)
     for reducer, init in ((lax.max, -jnp.inf), (lax.min, jnp.inf)):
-        reduce = lambda x, r=reducer, i=init: lax.reduce_window(x, i, r, (2, 2), (1, 2), "SAME")
+        reduce = partial(
+            lax.reduce_window,
+            init_value=init,
+            computation=reducer,
+            window_dimensions=(2, 2),
+            window_strides=(1, 2),
+            padding="SAME",
+        )
         (node,), (y,) = nodes_of(reduce, x)
         (found,) = evaluate([y], {node: x})
         assert found.dtype == x.dtype
@@ -191,10 +241,11 @@ def test_extrema_of_other_types(dtype: str, float32: Precision) -> None:
 def test_windows_are_printed_without_what_is_usual() -> None:
     assert _source(_reduce("one axis", "add"), jnp.ones(9)) == (
         "lax.reduce_window(x, 0.0, lax.add, window_dimensions=(4,), window_strides=(2,), "
-        "padding=((1, 2),))"
+        'padding="SAME")'
     )
-    assert _source(_reduce("every place", "max"), jnp.ones((2, 5, 4, 2))) == (
-        'lax.reduce_window(x, -jnp.inf, lax.max, window_dimensions=(1, 3, 2, 1), padding="SAME")'
+    assert _source(_reduce("uneven padding", "max"), jnp.ones((2, 5, 6))) == (
+        "lax.reduce_window(x, -jnp.inf, lax.max, window_dimensions=(1, 3, 2), "
+        "window_strides=(1, 2, 1), padding=((0, 0), (2, 0), (1, 1)))"
     )
 
 
@@ -220,11 +271,11 @@ def test_the_derivative_of_an_extremum_has_no_derivative_in_what_it_selects_by()
 
 def test_the_two_selecting_operations_are_those_that_jax_traces(float64: Precision, draw) -> None:
     """`select_and_scatter_add` and `select_and_gather_add`, from traces of JAX's derivatives."""
-    x, g = np.round(draw(2, 6, 6, 2)), draw(2, 3, 3, 2)
-    pool = _reduce("overlap", "min")
+    x, g = np.round(draw(2, 6, 4, 3)), draw(2, 3, 2, 3)
+    pool = _reduce("tiles", "min")
     pull = lambda x, g: jax.vjp(pool, x)[1](g)[0]  # noqa: E731
     push = lambda x, t: jax.jvp(pool, (x,), (t,))[1]  # noqa: E731
-    for fun, args in ((pull, (x, g)), (push, (x, draw(2, 6, 6, 2)))):
+    for fun, args in ((pull, (x, g)), (push, (x, draw(2, 6, 4, 3)))):
         inputs, outputs = nodes_of(fun, *args)
         (found,) = evaluate(outputs, dict(zip(inputs, args, strict=True)))
         np.testing.assert_allclose(found, fun(*args), atol=1e-12)

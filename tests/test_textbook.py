@@ -1,4 +1,4 @@
-"""Backpropagation as the textbooks define it: the trace table, the algorithm, deep networks.
+"""Backpropagation as the textbooks define it: the trace table and the algorithm.
 
 The trace is y = ln x₁ + x₁x₂ − sin x₂ at (2, 5). A bar over a name is its adjoint, the
 derivative of the final scalar in it.
@@ -19,10 +19,10 @@ from closeness import (
     check_adjoints,
     close,
     edges,
-    evaluate,
     op_names,
     operations,
 )
+from evaluate import evaluate
 
 import symgrad as sg
 from symgrad.derive import pullback

@@ -7,7 +7,15 @@ fact, which is why the gradient of a cross-entropy becomes q - p.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
 from symgrad.expr import Expr, add, div, mul, neg, sub
+from symgrad.ops.index import gather_fill, gather_op
+from symgrad.ops.indexing import PROMISE, Indexing
+from symgrad.ops.pick import pick
 from symgrad.ops.pointwise import (
     abs_,
     and_,
@@ -253,6 +261,78 @@ def softmax_from_product(e: Expr) -> Expr | None:
             q = softmax_from_ratio.rewrite(factor / bottom)
             if q is not None:
                 return q * other
+    return None
+
+
+@rewrites(gather_op, gather_fill, exact=True)
+def entry_of_each_row(e: Expr) -> Expr | None:
+    """x[arange(n), labels] and take_along_axis(x, labels[:, None]) pick one entry per row"""
+    x, *indices = e.args
+    indexing = e.params["indexing"]
+    single = all(n == 1 for n in indexing.slice_sizes) and not indexing.offset_dims
+    fill = e.params.get("fill_value")
+    defined = indexing.mode is PROMISE or (fill is not None and np.isnan(fill.value))
+    if not single or not defined or not x.type.inexact:
+        return None
+    axis = _free_axis(indexing, indices)
+    rows = () if axis is None else (*x.shape[:axis], *x.shape[axis + 1 :])
+    if axis is None or e.type.size != math.prod(rows):
+        return None
+    labels = indices[indexing.start_index_map.index(axis)]
+    return reshape(pick(x, reshape(labels, shape=rows), axis=axis), shape=e.shape)
+
+
+def _free_axis(indexing: Indexing, indices: Sequence[Expr]) -> int | None:
+    """The one axis along which an index is free; along the others the entries are in order."""
+    batched = indexing.start_indices_batching_dims
+    if batched:
+        in_order = list(batched) == sorted(batched)
+        in_order &= list(indexing.operand_batching_dims) == sorted(indexing.operand_batching_dims)
+        return indexing.start_index_map[0] if in_order and len(indices) == 1 else None
+    counted = [_counting_axis(i) for i in indices]
+    free = [a for a, c in zip(indexing.start_index_map, counted, strict=True) if c is None]
+    in_order = [c for c in counted if c is not None] == list(range(len(indices) - 1))
+    ascending = list(indexing.start_index_map) == list(range(len(indices)))
+    full = len(indexing.slice_sizes) == len(indices)
+    return free[0] if len(free) == 1 and in_order and ascending and full else None
+
+
+@rewrites(log, exact=False)
+def log_of_picked_softmax(e: Expr) -> Expr | None:
+    """log(softmax(x)[label]) = log_softmax(x)[label]"""
+    (entry,) = e.args
+    if entry.op is not pick or entry.args[0].op is not softmax:
+        return None
+    q, labels = entry.args
+    return pick(log_softmax(q.args[0], **q.params), labels, **entry.params)
+
+
+@rewrites(log, neg, exact=True)
+def compute_before_reshaping(e: Expr) -> Expr | None:
+    """f(reshape(x)) = reshape(f(x))"""
+    (x,) = e.args
+    return reshape(e.op(x.args[0]), shape=e.shape) if x.op is reshape_op else None
+
+
+@rewrites(reduce_sum, exact=True)
+def sum_of_reshaped(e: Expr) -> Expr | None:
+    """The sum of all entries does not depend on their arrangement"""
+    (x,) = e.args
+    if x.op is not reshape_op or e.ndim:
+        return None
+    return reduce_sum(x.args[0], axes=tuple(range(x.args[0].ndim)))
+
+
+@rewrites(reduce_sum, exact=False)
+def weighted_one_hot_sums_to_weight(e: Expr) -> Expr | None:
+    """Σ one_hot(label) w = w Σ one_hot(label) for a weight w of the row"""
+    (product,) = e.args
+    if product.op is not mul or len(e.params["axes"]) != 1:
+        return None
+    for hot, weight in (product.args, product.args[::-1]):
+        if hot.op is one_hot and e.params["axes"] == (hot.params["axis"],):
+            own = kept_along(weight, hot.params["axis"])
+            return None if own is None else reduce_sum(hot, **e.params) * own
     return None
 
 

@@ -178,6 +178,15 @@ def scalars_reach_every_entry(e: Expr) -> Expr | None:
     return e.op(*args, **e.params) if tuple(args) != e.args else None
 
 
+@rewrites(*ELEMENTWISE, exact=True)
+def one_value_everywhere(e: Expr) -> Expr | None:
+    """f(full(a), full(b)) = full(f(a, b))"""
+    scalars = [a.args[0] if a.op is broadcast and a.args[0].ndim == 0 else a for a in e.args]
+    if not e.ndim or any(s.ndim for s in scalars):
+        return None
+    return spread(e.op(*scalars, **e.params), e.shape)
+
+
 def _is_scaling(e: Expr) -> bool:
     """Signs and literal factors travel outward while terms are collected."""
     return e.op is neg or (e.op in (mul, div) and any(a.op is literal for a in e.args))

@@ -252,7 +252,8 @@ def _one_hot_source(e: Expr) -> str:
     if labels.op is iota and labels.shape == (size,):
         return f"jnp.eye({size}, dtype={dtype_source(e.dtype)})"
     axis = "" if e.params["axis"] == e.ndim - 1 else f", axis={e.params['axis']}"
-    return f"jax.nn.one_hot(x, {e.params['size']}, dtype={dtype_source(e.dtype)}{axis})"
+    place = f"x % {size}" if e.params["within"] else "x"
+    return f"jax.nn.one_hot({place}, {size}, dtype={dtype_source(e.dtype)}{axis})"
 
 
 one_hot = Op(
@@ -265,5 +266,6 @@ one_hot = Op(
 )
 """1 where an index along `axis` equals the label; labels outside 0..size-1 give zeros.
 
-`within` says that no label is outside, or that its row is of no consequence.
+`within` says that negative labels count from the end, and that the rows of labels
+outside of -size..size-1 are of no consequence.
 """

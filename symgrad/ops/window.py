@@ -38,9 +38,10 @@ def _window_source(init: str, monoid: str) -> Any:
     def source(e: Expr) -> str:
         p = e.params
         options = f"window_dimensions={p['window_dimensions']}"
-        if any(s != 1 for s in p["window_strides"]):
+        padded = any(a or b for a, b in p["padding"])
+        if padded or any(s != 1 for s in p["window_strides"]):
             options += f", window_strides={p['window_strides']}"
-        if any(a or b for a, b in p["padding"]):
+        if padded:
             options += f", padding={_window_padding_source(e)}"
         for name in ("base_dilation", "window_dilation"):
             if any(d != 1 for d in p[name]):

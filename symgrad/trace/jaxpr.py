@@ -25,7 +25,8 @@ from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, re
 from symgrad.ops import calls
 from symgrad.trace import nested
 from symgrad.trace.indexing import INDEXING
-from symgrad.trace.location import frame_of_traceback, place_of
+from symgrad.trace.location import Place, frame_of_traceback, place_of, user_file
+from symgrad.trace.nested import definition_of
 from symgrad.trace.primitives import PLAIN
 from symgrad.walk import Graph, Origin, Origins
 
@@ -139,6 +140,7 @@ class _Reader:
     def __init__(self) -> None:
         self.origins: Origins = {}
         self._named: dict[tuple[Frame | None, str], Expr] = {}
+        self._call_site: Place | None = None
 
     def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Expr]) -> list[Expr]:
         env: dict[Any, Expr] = dict(zip(jaxpr.invars, args, strict=True))
@@ -155,19 +157,33 @@ class _Reader:
         return [value(v) for v in jaxpr.outvars]
 
     def _equation(self, eqn: Any, operands: Sequence[Expr]) -> Sequence[Expr]:
+        place = self._call_site or place_of(eqn.source_info)
         name, params = eqn.primitive.name, eqn.params
         if name in INLINED:
-            inner = params[INLINED[name]]
-            consts = getattr(inner, "consts", ())
-            return self.read(getattr(inner, "jaxpr", inner), consts, operands)
-        nodes = _read_known(name, params, operands)
+            nodes = self._inlined(params[INLINED[name]], operands, place)
+        else:
+            nodes = _read_known(name, params, operands)
         if nodes is None:
             nodes = results(_opaque_node(eqn, operands))
-        self._remember(eqn, operands, nodes)
+        self._remember(place, operands, nodes)
         return nodes
 
-    def _remember(self, eqn: Any, operands: Sequence[Expr], nodes: Sequence[Expr]) -> None:
-        frame, names = place_of(eqn.source_info)
+    def _inlined(self, inner: Any, operands: Sequence[Expr], place: Place) -> Sequence[Expr]:
+        """The body of a call; that of a library function belongs to the line that calls it.
+
+        JAX keeps the traced body for the next call, with the line of the first one.
+        """
+        jaxpr = getattr(inner, "jaxpr", inner)
+        before = self._call_site
+        if before is None and not user_file(definition_of(jaxpr).partition(" at ")[2]):
+            self._call_site = place
+        try:
+            return self.read(jaxpr, getattr(inner, "consts", ()), operands)
+        finally:
+            self._call_site = before
+
+    def _remember(self, place: Place, operands: Sequence[Expr], nodes: Sequence[Expr]) -> None:
+        frame, names = place
         known = set(operands)
         stack = list(nodes)
         while stack:

@@ -13,19 +13,26 @@ import jax
 from symgrad.errors import Frame
 from symgrad.trace.assigned import assigned_names
 
-_LIBRARY = tuple(
-    os.path.realpath(p) + os.sep
-    for p in (os.path.dirname(jax.__file__), os.path.dirname(os.path.dirname(__file__)))
-)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+_DEMO = os.path.join(_PACKAGE, "demo") + os.sep
+_LIBRARY = (os.path.dirname(os.path.realpath(jax.__file__)) + os.sep, _PACKAGE + os.sep)
 _STANDARD = os.path.realpath(sysconfig.get_paths()["stdlib"]) + os.sep
+
+
+Place = tuple[Frame | None, tuple[str, ...]]
+"""The user's innermost frame, and the variables that receive the value."""
 
 
 @functools.lru_cache(maxsize=65536)
 def _user_code(code: CodeType) -> bool:
-    """Whether code is the user's: not JAX's, not symgrad's, not the standard library's."""
-    file = os.path.realpath(code.co_filename)
+    return user_file(code.co_filename)
+
+
+def user_file(file: str) -> bool:
+    """Whether a file is the user's: not of JAX, symgrad (its demo aside) or Python itself."""
+    file = os.path.realpath(file)
     if file.startswith(_LIBRARY):
-        return False
+        return file.startswith(_DEMO)
     return not file.startswith(_STANDARD) or "site-packages" in file
 
 
@@ -39,7 +46,7 @@ def _frame_at(code: CodeType, instruction: int) -> Frame:
     )
 
 
-def place_of(source_info: Any) -> tuple[Frame | None, tuple[str, ...]]:
+def place_of(source_info: Any) -> Place:
     """The user's innermost frame, and the variable that receives the value."""
     if source_info.traceback is None:
         return None, ()
@@ -55,7 +62,7 @@ def place_of(source_info: Any) -> tuple[Frame | None, tuple[str, ...]]:
 @functools.lru_cache(maxsize=65536)
 def _namedplace_of(
     frames: tuple[tuple[CodeType, int], ...],
-) -> tuple[Frame | None, tuple[str, ...]]:
+) -> Place:
     places = [_frame_at(code, instruction) for code, instruction in frames]
     return (places[0] if places else None), assigned_names(places)
 

@@ -73,9 +73,9 @@ def _read_cond(read_graph: ReadGraph, index: Expr, *operands: Expr, branches: An
     return branch.switch(index, *operands, branches=tuple(read_graph(b) for b in branches))
 
 
-def _definition(closed: Any) -> str:
-    """Where the Python function behind a jaxpr is defined."""
-    info = closed.jaxpr.debug_info
+def definition_of(jaxpr: Any) -> str:
+    """Name, file and line of the Python function behind a jaxpr, as JAX writes them."""
+    info = jaxpr.debug_info
     return info.func_src_info or "" if info is not None else ""
 
 
@@ -85,7 +85,7 @@ def _library_functions() -> dict[str, Any]:
 
     def definition(function: Callable[..., Any], *args: float) -> str:
         closed = jax.make_jaxpr(function)(*args)
-        return _definition(closed.jaxpr.eqns[0].params["call_jaxpr"])
+        return definition_of(closed.jaxpr.eqns[0].params["call_jaxpr"].jaxpr)
 
     return {
         definition(jax.nn.relu, 1.0): pointwise.relu,
@@ -101,7 +101,7 @@ def _read_custom_jvp(
     num_consts: int,
     symbolic_zeros: bool,
 ) -> Expr | None:
-    known = _library_functions().get(_definition(call_jaxpr))
+    known = _library_functions().get(definition_of(call_jaxpr.jaxpr))
     if known is not None and len(operands) == len(call_jaxpr.jaxpr.invars):
         return known(*operands)
     zeros_in = [not o.type.inexact for o in operands]

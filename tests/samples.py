@@ -1,0 +1,593 @@
+"""One sample or several for each operation: a JAX function that traces to it, and its operands.
+
+An operation that maps over entries is sampled by domains alone; the tests choose the shapes.
+What JAX functions do not trace to, because only derivatives or laws make it, is in `MADE`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal
+from symgrad.ops import batch, branch, calls, contract, loops, pointwise, reduce, shape
+
+Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def between(low: float, high: float) -> Domain:
+    return lambda generator, shape: generator.uniform(low, high, shape)
+
+
+def apart_from_zero(low: float, high: float) -> Domain:
+    """Of both signs, with an absolute value between the two."""
+    return lambda generator, shape: (
+        generator.uniform(low, high, shape) * generator.choice([-1, 1], shape)
+    )
+
+
+def whole(low: int, high: int) -> Domain:
+    """Whole numbers from `low` to `high`, both included."""
+    return lambda generator, shape: generator.integers(low, high, shape, endpoint=True)
+
+
+def normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return generator.normal(size=shape)
+
+
+positive = between(0.3, 3.0)
+inside = between(-0.8, 0.8)
+several = apart_from_zero(0.3, 2.0)
+ties = whole(-1, 1)
+"""Few different values, so that comparisons meet equals and kinks are hit."""
+
+
+def spaced(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """All entries at least 0.1 apart, in random order."""
+    n = math.prod(shape)
+    return (generator.permutation(n) - n / 2 + generator.uniform(0.1, 0.9, n)).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array to draw; without a dtype it has the precision of the test."""
+
+    domain: Domain = normal
+    shape: tuple[int, ...] = (2, 3)
+    dtype: Any = None
+
+    def draw(self, generator: np.random.Generator, real: Any, shape: Any = None) -> np.ndarray:
+        values = self.domain(generator, self.shape if shape is None else shape)
+        return np.asarray(values).astype(real if self.dtype is None else self.dtype)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A function that traces to an operation.
+
+    Attributes:
+        op: the operation.
+        fun: of the operands; maps over entries if `elementwise`.
+        operands: what to call it with.
+        about: what is particular, the second part of the test's name.
+        smooth: whether it has derivatives.
+        reverse: whether there is a reverse mode.
+        standalone: whether the program needs nothing but `jax` and the operands.
+    """
+
+    op: Op
+    fun: Callable[..., Any]
+    operands: tuple[Operand, ...]
+    about: str = ""
+    elementwise: bool = False
+    smooth: bool = True
+    reverse: bool = True
+    standalone: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.op.name}:{self.about}" if self.about else self.op.name
+
+    def draw(self, generator: np.random.Generator, real: Any, *shapes: Any) -> tuple[Any, ...]:
+        shapes = shapes or (None,) * len(self.operands)
+        return tuple(o.draw(generator, real, s) for o, s in zip(self.operands, shapes, strict=True))
+
+
+def _maps(op: Op, fun: Callable[..., Any], *domains: Any, about: str = "", **facts: Any) -> Sample:
+    """A sample of an operation that maps over entries."""
+    operands = tuple(d if isinstance(d, Operand) else Operand(d) for d in domains)
+    return Sample(op, fun, operands, about, elementwise=True, **facts)
+
+
+def _of(op: Op, fun: Callable[..., Any], *operands: Any, about: str = "", **facts: Any) -> Sample:
+    """A sample of any other operation; a bare tuple is the shape of normal numbers."""
+    given = tuple(o if isinstance(o, Operand) else Operand(shape=o) for o in operands)
+    return Sample(op, fun, given, about, **facts)
+
+
+def _integer(low: int, high: int, shape: Any = (2, 3), dtype: Any = np.int32) -> Operand:
+    return Operand(whole(low, high), shape, dtype)
+
+
+def _boolean(shape: Any = (2, 3)) -> Operand:
+    return Operand(whole(0, 1), shape, bool)
+
+
+UNARY = (
+    _maps(pointwise.neg, lambda x: -x, normal),
+    _maps(pointwise.exp, jnp.exp, normal),
+    _maps(pointwise.exp2, jnp.exp2, normal),
+    _maps(pointwise.expm1, jnp.expm1, normal),
+    _maps(pointwise.log, jnp.log, positive),
+    _maps(pointwise.log1p, jnp.log1p, between(-0.5, 2.0)),
+    _maps(pointwise.sqrt, jnp.sqrt, positive),
+    _maps(pointwise.rsqrt, lax.rsqrt, positive),
+    _maps(pointwise.cbrt, jnp.cbrt, several),
+    _maps(pointwise.sin, jnp.sin, normal),
+    _maps(pointwise.cos, jnp.cos, normal),
+    _maps(pointwise.tan, jnp.tan, between(-1.0, 1.0)),
+    _maps(pointwise.arcsin, jnp.arcsin, inside),
+    _maps(pointwise.arccos, jnp.arccos, inside),
+    _maps(pointwise.arctan, jnp.arctan, normal),
+    _maps(pointwise.sinh, jnp.sinh, normal),
+    _maps(pointwise.cosh, jnp.cosh, normal),
+    _maps(pointwise.tanh, jnp.tanh, normal),
+    _maps(pointwise.arcsinh, jnp.arcsinh, normal),
+    _maps(pointwise.arccosh, jnp.arccosh, between(1.3, 3.0)),
+    _maps(pointwise.arctanh, jnp.arctanh, inside),
+    _maps(pointwise.logistic, jax.nn.sigmoid, normal),
+    _maps(pointwise.softplus, jax.nn.softplus, normal),
+    _maps(pointwise.relu, jax.nn.relu, several),
+    _maps(pointwise.erf, lax.erf, normal),
+    _maps(pointwise.erfc, lax.erfc, normal),
+    _maps(pointwise.erf_inv, lax.erf_inv, inside),
+    _maps(pointwise.abs_, jnp.abs, several),
+    _maps(pointwise.square, jnp.square, normal),
+    _maps(pointwise.sign, jnp.sign, several),
+    _maps(pointwise.floor, jnp.floor, normal),
+    _maps(pointwise.ceil, jnp.ceil, normal),
+    _maps(pointwise.round_, jnp.round, between(-3.0, 3.0)),
+    _maps(pointwise.stop_gradient, lambda x: x * lax.stop_gradient(x), normal),
+    _maps(pointwise.is_finite, lambda x: jnp.isfinite(jnp.log(x)), ties),
+    _maps(pointwise.integer_power_op, lambda x: x**3, normal),
+    _maps(pointwise.convert_op, lambda x: x.astype(np.float16), whole(-4, 4)),
+)
+
+BINARY = (
+    _maps(pointwise.add, jnp.add, normal, normal),
+    _maps(pointwise.sub, jnp.subtract, normal, normal),
+    _maps(pointwise.mul, jnp.multiply, normal, normal),
+    _maps(pointwise.div, jnp.divide, normal, several),
+    _maps(pointwise.maximum, jnp.maximum, spaced, normal),
+    _maps(pointwise.minimum, jnp.minimum, spaced, normal),
+    _maps(pointwise.power, jnp.power, positive, normal),
+    _maps(pointwise.arctan2, jnp.arctan2, several, several),
+    _maps(pointwise.logaddexp, jnp.logaddexp, normal, normal),
+    _maps(pointwise.rem, jnp.fmod, between(2.0, 5.0), apart_from_zero(0.3, 1.9)),
+    _maps(pointwise.eq, jnp.equal, ties, ties),
+    _maps(pointwise.ne, jnp.not_equal, ties, ties),
+    _maps(pointwise.lt, jnp.less, ties, ties),
+    _maps(pointwise.le, jnp.less_equal, ties, ties),
+    _maps(pointwise.gt, jnp.greater, ties, ties),
+    _maps(pointwise.ge, jnp.greater_equal, ties, ties),
+)
+
+ENTRYWISE = (
+    *UNARY,
+    *BINARY,
+    _maps(pointwise.select, jnp.where, _boolean(), normal, normal),
+    _maps(pointwise.clamp, lax.clamp, between(-2, -0.1), normal, between(0.1, 2)),
+)
+
+KINKS = (
+    _maps(pointwise.maximum, jnp.maximum, ties, ties, about="ties"),
+    _maps(pointwise.minimum, jnp.minimum, ties, ties, about="ties"),
+    _maps(pointwise.maximum, lambda x: jnp.maximum(x, 0), ties, about="with zero"),
+    _maps(pointwise.minimum, lambda x: jnp.minimum(0, x), ties, about="with zero"),
+    _maps(pointwise.maximum, lambda x: jnp.maximum(x, x), ties, about="with itself"),
+    _maps(pointwise.abs_, jnp.abs, ties, about="kink"),
+    _maps(pointwise.abs_, lambda x: jnp.abs(-x), ties, about="kink at minus zero"),
+    _maps(pointwise.relu, jax.nn.relu, ties, about="kink"),
+    _maps(pointwise.clamp, lambda x: lax.clamp(-1.0, x, 1.0), ties, about="bounds"),
+    _maps(pointwise.maximum, lambda x: jnp.clip(x, -1, 1), ties, about="clip at bounds"),
+    _maps(pointwise.clamp, lax.clamp, ties, ties, ties, about="ties"),
+    _maps(pointwise.sign, jnp.sign, ties, about="zero"),
+    _maps(pointwise.round_, jnp.round, lambda g, s: whole(-3, 3)(g, s) / 2, about="halves"),
+    _maps(pointwise.round_, lax.round, lambda g, s: whole(-3, 3)(g, s) / 2, about="away from 0"),
+    _maps(pointwise.floor, jnp.floor, ties, about="whole"),
+    _maps(pointwise.rem, lax.rem, lambda g, s: whole(-5, 5)(g, s) / 4, several, about="signs"),
+    _maps(pointwise.power, lambda x: x**2.5, between(0, 2), about="fraction"),
+    _maps(pointwise.power, lambda x: 2.0**x, normal, about="of a number"),
+    _maps(pointwise.power, lambda x, n: x**n, several, _integer(-3, 3), about="integers"),
+    _maps(pointwise.power, lambda x, y: x**y, ties, whole(1, 3), about="zero base"),
+    _maps(pointwise.integer_power_op, lambda x: x**-1, several, about="-1"),
+    _maps(pointwise.integer_power_op, lambda x: x**-2, several, about="-2"),
+    _maps(pointwise.integer_power_op, lambda x: x**5, ties, about="5 at 0"),
+    _maps(pointwise.integer_power_op, lambda x: lax.pow(x, -3.0), several, about="-3.0"),
+    _of(reduce.reduce_max, lambda x: x.max(1), Operand(ties, (3, 5)), about="ties"),
+    _of(reduce.reduce_min, lambda x: x.min((0, 2)), Operand(ties, (2, 2, 4)), about="ties"),
+    _of(reduce.reduce_max, jnp.max, Operand(lambda g, s: np.full(s, 2.0), (2, 2)), about="equal"),
+    _of(reduce.argmax, lambda x: jnp.argmax(x, 1), Operand(ties, (3, 5)), about="ties"),
+)
+"""Where operations are not smooth, or almost not defined."""
+
+
+SHAPE = (
+    _of(shape.broadcast, lambda x: jnp.broadcast_to(x[:, None], (2, 3, 4)), (2, 4)),
+    _of(shape.broadcast, lambda x: jnp.broadcast_to(x, (2, 3, 4)), (3, 1), about="from ones"),
+    _of(
+        shape.broadcast,
+        lambda x: lax.broadcast_in_dim(x, (3, 2, 4, 1), (1, 2)),
+        (2, 1),
+        about="middle axes",
+    ),
+    _of(shape.broadcast, lambda x: jnp.full((2, 3), x), (), about="scalar"),
+    _of(shape.broadcast, lambda x: jnp.broadcast_to(x, (0, 3)), (3,), about="empty"),
+    _of(shape.reduce_sum, jnp.sum, (2, 3)),
+    _of(shape.reduce_sum, lambda x: x.sum((0, 2)), (2, 3, 2), about="two axes"),
+    _of(shape.reduce_sum, lambda x: x.sum(1), (2, 0), about="empty"),
+    _of(shape.reduce_sum, lambda x: x.mean(-1, keepdims=True), (2, 3, 2), about="mean"),
+    _of(shape.reshape_op, lambda x: x.reshape(3, 4), (2, 3, 2)),
+    _of(shape.reshape_op, lambda x: x.ravel()[:, None], (2, 3), about="new axis"),
+    _of(shape.reshape_op, lambda x: x.reshape(()), (1, 1), about="to scalar"),
+    _of(shape.reshape_op, lambda x: x.reshape(1, 1), (), about="from scalar"),
+    _of(shape.reshape_op, lambda x: x.reshape(0, 2), (3, 0), about="empty"),
+    _of(shape.reshape_op, lambda x: jnp.squeeze(x, 1), (2, 1, 3), about="squeeze"),
+    _of(shape.reshape_op, lambda x: x.reshape(1, 3, 1, 1), (3, 1), about="unit axes"),
+    _of(shape.transpose, lambda x: x.T, (2, 3)),
+    _of(shape.transpose, lambda x: jnp.transpose(x, (2, 0, 1)), (2, 3, 4), about="cycle"),
+    _of(shape.transpose, lambda x: jnp.transpose(x, (1, 3, 0, 2)), (2, 3, 1, 2), about="rank 4"),
+    _of(shape.slice_, lambda x: x[1:, :2], (3, 4)),
+    _of(shape.slice_, lambda x: x[::2, 1::3], (5, 6), about="strides"),
+    _of(shape.slice_, lambda x: lax.slice(x, (1, 0), (4, 5), (2, 4)), (5, 6), about="strides end"),
+    _of(shape.slice_, lambda x: x[2:2], (4, 2), about="empty"),
+    _of(shape.slice_, lambda x: lax.slice(x, (1,), (1,), (3,)), (4,), about="empty strides"),
+    _of(shape.pad, lambda x: jnp.pad(x, ((1, 2), (0, 1))), (2, 3)),
+    _of(shape.pad, lambda x: jnp.pad(x, 1, constant_values=2.5), (2, 3), about="with a number"),
+    _of(
+        shape.pad,
+        lambda x, v: lax.pad(x, v, ((1, 2, 1), (0, -1, 2))),
+        (2, 3),
+        (),
+        about="interior and crop",
+    ),
+    _of(
+        shape.pad, lambda x, v: lax.pad(x, v, ((-1, -1, 0), (2, 0, 0))), (3, 2), (), about="crop"
+    ),
+    _of(
+        shape.pad,
+        lambda x, v: lax.pad(x, v, ((-2, 3, 1), (0, 0, 0))),
+        (3, 2),
+        (),
+        about="crop after interior",
+    ),
+    _of(shape.pad, lambda x, v: lax.pad(x, v, ((1, 1, 2),)), (0,), (), about="empty"),
+    _of(shape.concatenate, lambda x, y: jnp.concatenate([x, y, x], 1), (2, 3), (2, 1)),
+    _of(shape.concatenate, lambda x, y: jnp.concatenate([x, y]), (0, 3), (2, 3), about="empty"),
+    _of(shape.concatenate, lambda x, y: jnp.stack([x, y, y], -1), (2, 3), (2, 3), about="stack"),
+    _of(shape.reverse, lambda x: jnp.flip(x, (0, 2)), (2, 3, 2)),
+    _of(shape.reverse, lambda x: x[::-1], (3, 2), about="by slicing"),
+    _of(shape.iota, lambda x: x * jnp.arange(3.0, dtype=x.dtype), (2, 3)),
+    _of(
+        shape.iota,
+        lambda x: x * lax.broadcasted_iota(x.dtype, (2, 3), 0),
+        (2, 3),
+        about="two axes",
+    ),
+)
+
+REDUCTIONS = (
+    _of(reduce.reduce_max, lambda x: x.max(1), Operand(spaced, (3, 4))),
+    _of(reduce.reduce_min, lambda x: x.min((0, 2), keepdims=True), Operand(spaced, (2, 3, 2))),
+    _of(reduce.reduce_max, lambda x: x.max(1), (0, 3), about="empty"),
+    _of(reduce.reduce_and, lambda x: jnp.all(x, 1), _boolean((3, 2))),
+    _of(reduce.reduce_or, jnp.any, _boolean((3, 2))),
+    _of(reduce.argmax, lambda x: jnp.argmax(x, 1), Operand(spaced, (3, 4))),
+    _of(reduce.argmax, jnp.argmax, Operand(spaced, (2, 3)), about="of all"),
+    _of(reduce.argmin, lambda x: jnp.argmin(x, 0), Operand(spaced, (3, 4))),
+    _of(reduce.argmin, lambda x: lax.argmin(x, 0, np.int16), Operand(spaced, (4,)), about="int16"),
+    _of(reduce.cumsum, lambda x: jnp.cumsum(x, 1), (2, 4)),
+    _of(reduce.cumsum, lambda x: lax.cumsum(x, 0, reverse=True), (3, 2), about="reverse"),
+    _of(reduce.cumsum, jnp.cumsum, (0,), about="empty"),
+    _of(reduce.cumprod, lambda x: jnp.cumprod(x, 1), (2, 4)),
+    _of(reduce.cumprod, lambda x: lax.cumprod(x, 0, reverse=True), Operand(ties, (4, 2))),
+    _of(reduce.reduce_prod, lambda x: jnp.prod(x, 1), (2, 3)),
+    _of(reduce.reduce_prod, jnp.prod, (), about="scalar"),
+    _of(reduce.reduce_prod, lambda x: x.prod((0, 2)), Operand(ties, (2, 3, 2)), about="zeros"),
+    _of(reduce.reduce_prod, lambda x: x.prod(0), (0, 2), about="empty"),
+    _of(reduce.softmax, jax.nn.softmax, (2, 3)),
+    _of(reduce.softmax, lambda x: jax.nn.softmax(x, 1), (2, 3, 2), about="middle axis"),
+    _of(reduce.log_softmax, jax.nn.log_softmax, (2, 3)),
+    _of(reduce.log_softmax, lambda x: jax.nn.log_softmax(x, 0), (3, 2), about="first axis"),
+    _of(reduce.logsumexp, lambda x: jax.nn.logsumexp(x, axis=1), (2, 3)),
+    _of(
+        reduce.logsumexp,
+        lambda x: jax.nn.logsumexp(x, axis=0, keepdims=True),
+        (3, 2),
+        about="kept",
+    ),
+    _of(reduce.one_hot, lambda i, x: x * jax.nn.one_hot(i, 3, dtype=x.dtype), _integer(-1, 3, (2,)), (2, 3)),
+    _of(
+        reduce.one_hot,
+        lambda i, x: x * jax.nn.one_hot(i, 3, dtype=x.dtype, axis=0),
+        _integer(0, 2, (2,)),
+        (3, 2),
+        about="first axis",
+    ),
+)
+
+
+def _einsum(subscripts: str, *shapes: Any, about: str = "", **options: Any) -> Sample:
+    fun = lambda *operands: jnp.einsum(subscripts, *operands, **options)  # noqa: E731
+    return _of(contract.einsum_op, fun, *shapes, about=about or subscripts)
+
+
+CONTRACTIONS = (
+    _of(contract.einsum_op, jnp.matmul, (2, 3), (3, 4)),
+    _einsum("ij,kj->ik", (2, 3), (4, 3)),
+    _einsum("ji,jk->ik", (3, 2), (3, 4)),
+    _einsum("ji,kj->ik", (3, 2), (4, 3)),
+    _einsum("ij,jk->ki", (2, 3), (3, 4)),
+    _einsum("ij,j->i", (2, 3), (3,)),
+    _einsum("i,ij->j", (2,), (2, 3)),
+    _einsum("i,i->", (3,), (3,)),
+    _einsum("i,j->ij", (2,), (3,)),
+    _einsum("bij,bjk->bik", (2, 2, 3), (2, 3, 2)),
+    _einsum("bij,kbj->ikb", (2, 2, 3), (2, 2, 3)),
+    _einsum("ij,jk,kl->il", (2, 3), (3, 2), (2, 3)),
+    _einsum("ii->", (3, 3)),
+    _einsum("ij,ij->", (2, 3), (2, 3)),
+    _einsum("ijk,k->j", (2, 3, 2), (2,)),
+    _einsum("ij,jk->ik", (2, 0), (0, 3), about="empty sum"),
+    _einsum("ij,jk->ik", (0, 2), (2, 3), about="empty result"),
+    _einsum("ij,jk->ik", (2, 3), (3, 2), about="precision", precision=lax.Precision.HIGHEST),
+    _of(contract.einsum_op, lambda x: x.T @ x, (3, 2), about="of one array"),
+    _of(contract.einsum_op, lambda x: jnp.dot(x, 2.0 * x), (3,), about="square"),
+    _of(
+        contract.einsum_op,
+        lambda x, y: lax.dot_general(
+            x, y, (((2, 0), (0, 2)), ((1,), (1,))), preferred_element_type=x.dtype
+        ),
+        (2, 3, 4),
+        (4, 3, 2),
+        about="dot_general",
+    ),
+    _of(
+        contract.einsum_op,
+        lambda x, y: jnp.matmul(
+            x.astype(np.float16), y.astype(np.float16), preferred_element_type=x.dtype
+        ),
+        Operand(whole(-4, 4), (2, 3)),
+        Operand(whole(-4, 4), (3, 2)),
+        about="wider result",
+    ),
+    _of(
+        contract.einsum_op,
+        jnp.matmul,
+        _integer(-3, 3, (2, 3), np.int8),
+        _integer(-3, 3, (3, 2), np.int8),
+        about="integers",
+    ),
+)
+
+
+@jax.custom_jvp
+def _half_slope(x):
+    return x * x
+
+
+@_half_slope.defjvp
+def _half_slope_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    return _half_slope(x), x * t
+
+
+@jax.custom_jvp
+def _polar(r, angle):
+    return r * jnp.cos(angle), r * jnp.sin(angle)
+
+
+@_polar.defjvp
+def _polar_jvp(primals, tangents):
+    (r, angle), (dr, da) = primals, tangents
+    x, y = _polar(r, angle)
+    return (x, y), (dr * jnp.cos(angle) - y * da, dr * jnp.sin(angle) + x * da)
+
+
+@jax.custom_vjp
+def _clipped_slope(x, y):
+    return jnp.sum(x * x) * y
+
+
+_clipped_slope.defvjp(
+    lambda x, y: (_clipped_slope(x, y), (x, y)),
+    lambda kept, g: (2 * kept[1] * g * jnp.tanh(kept[0]), g * jnp.sum(kept[0] * kept[0])),
+)
+
+
+def _recurrent(h, xs):
+    def step(h, x):
+        h = jnp.tanh(h + x)
+        return h, h * x
+
+    return lax.scan(step, h, xs)
+
+
+def _closing_scan(w, h, xs):
+    def step(carry, x):
+        h, n = carry
+        return (jnp.sin(w @ h + x), n + 1), None
+
+    return lax.scan(step, (h, 0), xs, reverse=True)[0]
+
+
+def _power_iteration(x, y):
+    def step(carry):
+        n, x = carry
+        return n + 1, x * y + jnp.sin(x)
+
+    return lax.while_loop(lambda carry: carry[0] < 4, step, (0, x))[1]
+
+
+def _newton(x):
+    """Ends after a number of steps that depends on the operand."""
+    return lax.while_loop(
+        lambda y: jnp.any(jnp.abs(y * y - x) > 1e-3), lambda y: (y + x / y) / 2, 1 + x / 2
+    )
+
+
+BODIES = (
+    _of(calls.custom_jvp, _half_slope, (2, 3)),
+    _of(calls.custom_jvp, _polar, (3,), (3,), about="two results"),
+    _of(calls.custom_vjp, _clipped_slope, (3,), ()),
+    _of(calls.opaque, lambda x: lax.cummax(x, 0), (3, 2), smooth=False, standalone=False),
+    _of(loops.scan, _recurrent, (3,), (4, 3)),
+    _of(loops.scan, _closing_scan, (2, 2), (2,), (3, 2), about="closing over"),
+    _of(
+        loops.scan,
+        lambda x: lax.fori_loop(0, 3, lambda i, y: y * jnp.cos(x) + i, x),
+        (2,),
+        about="fori_loop",
+    ),
+    _of(loops.scan, _recurrent, (2,), (0, 2), about="no iteration"),
+    _of(
+        loops.scan,
+        lambda x: lax.scan(lambda _, row: (None, jnp.sin(row).sum()), None, x)[1],
+        (3, 2),
+        about="no carry",
+    ),
+    _of(loops.while_, _power_iteration, (2,), (2,), reverse=False),
+    _of(loops.while_, _newton, Operand(positive, (3,)), about="condition", reverse=False),
+    _of(
+        branch.switch,
+        lambda i, x, y: lax.switch(i, [lambda x, y: x * y, lambda x, y: jnp.sin(x), jnp.divide], x, y),
+        _integer(0, 2, ()),
+        (3,),
+        Operand(several, (3,)),
+    ),
+    _of(
+        branch.switch,
+        lambda x: lax.cond(x[0] > 0, lambda x: x[0] * x, lambda x: jnp.cos(x), x),
+        (3,),
+        about="cond",
+    ),
+)
+
+INTEGERS = (
+    _of(pointwise.and_, jnp.bitwise_and, _integer(-9, 9), _integer(-9, 9)),
+    _of(pointwise.or_, jnp.bitwise_or, _integer(-9, 9), _integer(-9, 9)),
+    _of(pointwise.xor, jnp.bitwise_xor, _integer(-9, 9), _integer(-9, 9)),
+    _of(pointwise.not_, jnp.bitwise_not, _integer(-9, 9)),
+    _of(pointwise.and_, jnp.logical_and, _boolean(), _boolean(), about="logical"),
+    _of(pointwise.or_, jnp.logical_or, _boolean(), _boolean(), about="logical"),
+    _of(pointwise.xor, jnp.logical_xor, _boolean(), _boolean(), about="logical"),
+    _of(pointwise.not_, jnp.logical_not, _boolean(), about="logical"),
+    _of(pointwise.shift_left, jnp.left_shift, _integer(-9, 9), _integer(0, 4)),
+    _of(
+        pointwise.shift_right_logical, lax.shift_right_logical, _integer(-9, 9), _integer(0, 4)
+    ),
+    _of(pointwise.shift_right_arithmetic, jnp.right_shift, _integer(-9, 9), _integer(0, 4)),
+    _of(
+        pointwise.bitcast,
+        lambda x: lax.bitcast_convert_type(x, np.int32),
+        Operand(dtype=np.float32),
+    ),
+    _of(
+        pointwise.bitcast,
+        lambda x: lax.bitcast_convert_type(x, np.uint8),
+        Operand(dtype=np.float32),
+        about="to narrower",
+    ),
+    _of(
+        pointwise.bitcast,
+        lambda x: lax.bitcast_convert_type(x, np.float32),
+        _integer(0, 200, (3, 4), np.uint8),
+        about="to wider",
+    ),
+)
+
+PLAIN = (
+    _of(argument, lambda x: x, (2, 3)),
+    _of(literal, lambda x: 2.5 * x + 1, (2, 3)),
+    _of(captured, lambda x: x * TABLE.astype(x.dtype), (2, 3), standalone=False),
+    _of(item, lambda x: lax.top_k(x, 2), Operand(spaced, (2, 4))),
+)
+"""Nodes that every graph is made of."""
+
+TABLE = np.arange(6).reshape(2, 3) - 2
+
+SAMPLES = (
+    *ENTRYWISE,
+    *KINKS,
+    *SHAPE,
+    *REDUCTIONS,
+    *CONTRACTIONS,
+    *BODIES,
+    *INTEGERS,
+    *PLAIN,
+)
+
+
+@dataclass(frozen=True)
+class Made:
+    """An operation that derivatives make, built here by hand.
+
+    Attributes:
+        op: the operation.
+        build: its node, from the operands' nodes.
+        fun: the same function in JAX.
+        operands: what to call it with.
+    """
+
+    op: Op
+    build: Callable[..., Expr | tuple[Expr, ...]]
+    fun: Callable[..., Any]
+    operands: tuple[Operand, ...] = field(default=())
+    about: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.op.name}:{self.about}" if self.about else self.op.name
+
+
+def _recurrence(a, b, reverse=False):
+    """y[i] = a[i] y[i - 1] + b[i] along the first axis."""
+
+    def step(y, row):
+        y = row[0] * y + row[1]
+        return y, y
+
+    return lax.scan(step, jnp.zeros_like(b[0]), (a, b), reverse=reverse)[1]
+
+
+def _rows(w: Expr, x: Expr) -> tuple[Expr, ...]:
+    row = fresh(x.type.with_shape(x.shape[1:]))
+    return batch.batched([row], [pointwise.sin(w * row), row], [x], x.shape[0])
+
+
+MADE = (
+    Made(
+        reduce.recurrence,
+        lambda a, b: (reduce.recurrence(a, b, axis=0, reverse=False),),
+        lambda a, b: (_recurrence(a, b),),
+        (Operand(shape=(4, 2)), Operand(shape=(4, 2))),
+    ),
+    Made(
+        reduce.recurrence,
+        lambda a, b: (reduce.recurrence(a, b, axis=0, reverse=True),),
+        lambda a, b: (_recurrence(a, b, reverse=True),),
+        (Operand(shape=(3,)), Operand(shape=(3,))),
+        about="reverse",
+    ),
+    Made(
+        batch.batched_op,
+        _rows,
+        jax.vmap(lambda w, row: (jnp.sin(w * row), row), (None, 0)),
+        (Operand(shape=(3,)), Operand(shape=(2, 3))),
+    ),
+)
