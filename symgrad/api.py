@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from symgrad.arguments import describe, parameter_names
 from symgrad.errors import ArgumentError
 from symgrad.graph import Graph
 from symgrad.rewrite import Log
-from symgrad.trace import trace as trace_types
+from symgrad.tracing import trace as trace_types
 from symgrad.transform import Rules, Transformed
 
 Argnums = int | Sequence[int]
@@ -352,12 +353,7 @@ def jvp(
         raise ArgumentError(
             f"primals and tangents of jvp differ in structure: {trees[0]} and {trees[1]}"
         )
-    leaves = jax.tree.leaves(tuple(primals))
-    moving = [
-        t
-        for t, p in zip(jax.tree.leaves(tuple(tangents)), leaves, strict=True)
-        if jax.dtypes.issubdtype(jax.typeof(p).dtype, np.inexact)
-    ]
+    moving = _moving(fun, primals, tangents)
     return _remembered(fun, "jvp", rules, has_aux, len(primals))(moving, *primals)
 
 
@@ -400,7 +396,7 @@ def _remembered(
         known = {}
     if key not in known:
         build = {
-            "jit": derivatives.value,
+            "jit": functools.partial(derivatives.value, has_aux=has_aux),
             "vjp": derivatives.vector_jacobian_product(has_aux=has_aux),
             "jvp": derivatives.jacobian_vector_product(has_aux=has_aux),
         }[name]
@@ -410,9 +406,30 @@ def _remembered(
     return known[key]
 
 
+def _moving(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    """The tangents of the floating-point leaves; those of integers are `float0` and say nothing."""
+    known = describe(primals, {}, parameter_names(fun, len(primals)))
+    moving = []
+    for tangent, type, path in zip(
+        jax.tree.leaves(tuple(tangents)), known.types, known.paths, strict=True
+    ):
+        if type.inexact:
+            moving.append(tangent)
+        elif not _is_float0(tangent):
+            raise ArgumentError(
+                f"`{path}` is {type}, so its tangent in jvp has dtype float0",
+                fix="np.zeros(np.shape(x), jax.dtypes.float0) is the tangent of integers",
+            )
+    return moving
+
+
+def _is_float0(leaf: Any) -> bool:
+    return getattr(leaf, "dtype", None) == jax.dtypes.float0
+
+
 def _without_float0(tree: Any) -> Any:
-    """Cotangents of integer outputs say nothing; a number stands in for them."""
-    return jax.tree.map(lambda x: 0 if getattr(x, "dtype", None) == jax.dtypes.float0 else x, tree)
+    """Cotangents of integer outputs say nothing; booleans stand in for them."""
+    return jax.tree.map(lambda x: np.zeros(x.shape, bool) if _is_float0(x) else x, tree)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax
 
-from symgrad.errors import ArgumentError, ArgumentValueError, Frame
+from symgrad.errors import ArgumentError, Frame
 from symgrad.expr import Type
-from symgrad.trace import type_of
+from symgrad.tracing import type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,10 @@ def _leaf_type(leaf: Any, written: str) -> Type:
     try:
         return type_of(leaf)
     except TypeError:
+        kind = getattr(leaf, "dtype", None)
+        of = "" if kind is None else f" of dtype {kind}"
         raise ArgumentError(
-            f"`{written}` is a {type(leaf).__name__}, not an array or a number",
+            f"`{written}` is a {type(leaf).__name__}{of}, not an array of numbers or a number",
             fix="pass arrays, numbers, or pytrees of them; close over other values, or with "
             "sg.jit mark the argument static",
         ) from None
@@ -120,11 +122,12 @@ def parameter_names(fun: Callable[..., Any], count: int) -> tuple[str, ...]:
 
 
 def definition(fun: Callable[..., Any]) -> Frame | None:
-    """The line where a function is defined."""
+    """The line where a function of the user's is defined."""
     code = getattr(inspect.unwrap(fun), "__code__", None)
     if code is None:
         return None
-    return Frame(code.co_filename, code.co_firstlineno, 0, code.co_firstlineno, 0, code.co_name)
+    first = code.co_firstlineno
+    return Frame(code.co_filename, first, 0, first + 1, 0, code.co_name)
 
 
 def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -141,26 +144,42 @@ def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(fun, "__name__", "the function")
+        named = f" arguments and {', '.join(sorted(kwargs))}" if kwargs else " arguments"
         raise ArgumentError(
-            f"`{name}{signature}` was called with {len(args)} positional and "
-            f"{sorted(kwargs)} keyword arguments: {error}",
+            f"`{name}` takes ({_parameters(signature)}), but was called with {len(args)} "
+            f"positional{named}: {error}",
             frame=definition(fun),
+            fix="call the transformed function like the function itself",
         ) from None
+
+
+def _parameters(signature: inspect.Signature) -> str:
+    """The parameters of a signature without the values of defaults, which may be arrays."""
+    return ", ".join(
+        str(p.replace(default=p.empty, annotation=p.empty))
+        + ("" if p.default is p.empty else "=...")
+        for p in signature.parameters.values()
+    )
+
+
+def structure(tree: Any) -> str:
+    """A pytree's structure as people write it, with a star for every leaf."""
+    return str(tree).removeprefix("PyTreeDef(").removesuffix(")")
 
 
 def resolve_argnums(argnums: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
     """Argument numbers counted from 0.
 
     Raises:
-        ArgumentError: not integers, or out of range.
-        ArgumentValueError: one of them twice.
+        ArgumentError: not integers, out of range, or one of them twice.
     """
     given = (argnums,) if not isinstance(argnums, Sequence) else tuple(argnums)
     try:
         numbers = [operator.index(n) for n in given]
     except TypeError:
         raise ArgumentError(
-            f"argnums of {name} must be an integer or a tuple of integers, got {argnums!r}"
+            f"argnums of {name} must be an integer or a tuple of integers, got {argnums!r}",
+            fix="argnums counts positional arguments from 0",
         ) from None
     for n in numbers:
         if not -count <= n < count:
@@ -172,5 +191,9 @@ def resolve_argnums(argnums: int | Sequence[int], count: int, name: str) -> tupl
             )
     resolved = tuple(n % count for n in numbers)
     if len(set(resolved)) != len(resolved):
-        raise ArgumentValueError(f"argnums={argnums!r} of {name} names an argument twice")
+        raise ArgumentError(
+            f"argnums={argnums!r} of {name} names an argument twice, when it was called with "
+            f"{count} positional argument{'s' if count != 1 else ''}",
+            fix="name every argument once",
+        )
     return resolved

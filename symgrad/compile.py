@@ -16,7 +16,7 @@ import jax
 
 from symgrad.emit.source import Program
 from symgrad.expr import Type
-from symgrad.trace import with_weak_type
+from symgrad.tracing import with_weak_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ def compile_program(
     arrays = tuple(c.array for c in program.captured)
 
     def run(*leaves: Any) -> list[Any]:
-        found = emitted(*leaves, *arrays)
+        # The text hides broadcasts, whatever the user's code is allowed to do.
+        with jax.numpy_rank_promotion("allow"):
+            found = emitted(*leaves, *arrays)
         found = found if isinstance(found, tuple) else (found,)
         return [with_weak_type(f, t.weak) for f, t in zip(found, outputs, strict=True)]
 

@@ -6,6 +6,7 @@ it builds anything.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from symgrad.arguments import definition
 from symgrad.derive import Slot, pullback, pushforward
-from symgrad.errors import ArgumentError, Frame, OutputError
+from symgrad.errors import ArgumentError, ArgumentValueError, Frame, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian
 from symgrad.ops.pointwise import convert
@@ -23,8 +24,9 @@ from symgrad.transform import Derived, Problem, Transformation
 from symgrad.walk import UNKNOWN, Origin, Origins
 
 
-def value(problem: Problem) -> Derived:
+def value(problem: Problem, *, has_aux: bool = False) -> Derived:
     """The function itself."""
+    _main_and_aux(problem, has_aux)
     traced = problem.traced
 
     def rebuild(results: list[Any]) -> Any:
@@ -72,12 +74,16 @@ def vector_jacobian_product(*, has_aux: bool) -> Transformation:
         outputs = problem.graph.outputs[: main.num_leaves]
         given = problem.arguments.subtrees[0]
         if given != main:
-            raise ArgumentError(
+            raise ArgumentValueError(
                 f"the cotangent has the structure {given}, the output of the function {main}",
                 fix="pass a cotangent with the structure of the output",
             )
         _check_same_types(
             "cotangent", problem.extra_inputs, [o.type for o in outputs], problem.arguments.paths
+        )
+        strong = any(
+            t.weak and not c.type.weak
+            for c, t in zip(problem.extra_inputs, problem.traced.out_types, strict=False)
         )
         made: Origins = {}
         sources = problem.sources
@@ -87,6 +93,8 @@ def vector_jacobian_product(*, has_aux: bool) -> Transformation:
         ]
         pulled = pullback(outputs, seeds, sources, problem.graph.origins, made)
         slots, types, put_back = _cotangent_results(pulled, sources)
+        if strong:
+            types = [Type(t.shape, t.dtype) for t in types]
         _name_after_inputs(made, slots, [s for s in sources if s.type.inexact], problem)
 
         def rebuild(results: list[Any]) -> Any:
@@ -142,17 +150,17 @@ def jacobian_matrix(
         _check_outputs(problem, outputs, holomorphic)
         sources = [s for s in problem.sources if s.type.inexact]
         backwards = _shorter_backwards(outputs, sources) if reverse is None else reverse
+        like_input = reverse is None or reverse
         if backwards:
             blocks = [reverse_jacobian(o, sources) for o in outputs]
         else:
             columns = [forward_jacobian(outputs, s) for s in sources]
             blocks = [[c[i] for c in columns] for i in range(len(outputs))]
+        types = [_block_type(o, s, like_input) for o in outputs for s in sources]
         found = [
-            zeros(_block_type(o, s)) if b is None else b
-            for o, row in zip(outputs, blocks, strict=True)
-            for s, b in zip(sources, row, strict=True)
+            zeros(t) if b is None else convert(b, dtype=t.dtype, weak=b.type.weak)
+            for t, b in zip(types, itertools.chain(*blocks), strict=True)
         ]
-        types = [_block_type(o, s) for o in outputs for s in sources]
         aux = problem.graph.outputs[main.num_leaves :]
 
         def rebuild(results: list[Any]) -> Any:
@@ -186,10 +194,10 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
             firsts = _first_derivatives(problem, output, sources)
             for first, row in zip(firsts, sources, strict=True):
                 for column in sources:
-                    type = Type((*output.shape, *row.shape, *column.shape), output.dtype)
+                    type = row.type.with_shape((*output.shape, *row.shape, *column.shape))
                     second = None if first is None else forward_jacobian([first], column)[0]
                     found.append(zeros(type) if second is None else second)
-                    types.append(_weak_like(type, output, column))
+                    types.append(type)
         aux = problem.graph.outputs[main.num_leaves :]
 
         def rebuild(results: list[Any]) -> Any:
@@ -248,7 +256,7 @@ def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:
     if not has_aux:
         return tree, None
     children = tree.children()
-    if len(children) != 2 or not _is_tuple(tree):
+    if len(children) != 2 or not _is_sequence(tree):
         raise OutputError(
             f"has_aux=True needs a function that returns a pair (output, aux), "
             f"`{_fun_name(problem)}` returns {tree}",
@@ -257,9 +265,10 @@ def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:
     return tuple(children)
 
 
-def _is_tuple(tree: Any) -> bool:
+def _is_sequence(tree: Any) -> bool:
+    """Whether a structure is a tuple, a namedtuple or a list, as JAX takes them for a pair."""
     data = tree.node_data()
-    return data is not None and data[0] is tuple
+    return data is not None and issubclass(data[0], tuple | list)
 
 
 def _scalar_loss(problem: Problem, main: Any, holomorphic: bool) -> Expr:
@@ -294,7 +303,7 @@ def _fun_name(problem: Problem) -> str:
 
 def _check_inputs(problem: Problem, *, holomorphic: bool, allow_int: bool) -> None:
     for source, path in zip(problem.sources, problem.source_paths, strict=True):
-        complex_input = np.issubdtype(source.dtype, np.complexfloating)
+        complex_input = jax.dtypes.issubdtype(source.dtype, np.complexfloating)
         if holomorphic and not complex_input:
             raise ArgumentError(
                 f"{problem.name} with holomorphic=True needs complex inputs, "
@@ -312,7 +321,7 @@ def _check_inputs(problem: Problem, *, holomorphic: bool, allow_int: bool) -> No
 
 def _check_outputs(problem: Problem, outputs: Sequence[Expr], holomorphic: bool) -> None:
     for output in outputs:
-        complex_output = np.issubdtype(output.dtype, np.complexfloating)
+        complex_output = jax.dtypes.issubdtype(output.dtype, np.complexfloating)
         if holomorphic != complex_output or not output.type.inexact:
             wanted = "complex" if holomorphic else "real"
             raise OutputError(
@@ -329,8 +338,11 @@ def _check_same_types(
     what: str, given: Sequence[Expr], wanted: Sequence[Type], paths: Sequence[str]
 ) -> None:
     for g, w, path in zip(given, wanted, paths, strict=False):
-        if (g.shape, g.dtype) != (w.shape, w.dtype):
-            raise ArgumentError(
+        if g.shape != w.shape or (w.inexact and g.dtype != w.dtype):
+            as_in_jax = (
+                ArgumentError if what == "tangent" and g.shape == w.shape else ArgumentValueError
+            )
+            raise as_in_jax(
                 f"the {what} `{path}` is {g.type}, what it belongs to is {w}",
                 fix=f"shapes and dtypes of the {what} and its primal are the same",
             )
@@ -344,7 +356,7 @@ def _cotangent_results(
     slots = [
         zeros(s.type) if p is None else convert(p, dtype=s.dtype, weak=p.type.weak) for p, s in real
     ]
-    types = [slot.type for slot in slots]
+    types = [s.type for _, s in real]
 
     def put_back(results: list[Any]) -> list[Any]:
         found = iter(results)
@@ -400,13 +412,9 @@ def _shorter_backwards(outputs: Sequence[Expr], sources: Sequence[Expr]) -> bool
     return sum(o.type.size for o in outputs) < sum(s.type.size for s in sources)
 
 
-def _block_type(output: Expr, source: Expr) -> Type:
-    shape = (*output.shape, *source.shape)
-    return _weak_like(Type(shape, output.dtype), output, source)
-
-
-def _weak_like(type: Type, output: Expr, source: Expr) -> Type:
-    return Type(type.shape, type.dtype, output.type.weak and source.type.weak)
+def _block_type(output: Expr, source: Expr, like_input: bool) -> Type:
+    """Reverse mode returns cotangents of the input, forward mode tangents of the output."""
+    return (source if like_input else output).type.with_shape((*output.shape, *source.shape))
 
 
 def _first_derivatives(problem: Problem, output: Expr, sources: Sequence[Expr]) -> Sequence[Slot]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A place in the user's source; columns count from 0, `end_column` is excluded."""
+    """A place in the user's source; columns count bytes from 0, `end_column` is excluded."""
 
     file: str
     line: int
@@ -30,8 +30,15 @@ class Frame:
     @property
     def expression(self) -> str:
         """The characters the frame points at, up to the end of its line."""
-        end = self.end_column if self.end_line == self.line else None
-        return linecache.getline(self.file, self.line)[self.column : end].rstrip()
+        raw = linecache.getline(self.file, self.line).rstrip("\n")
+        return raw[slice(*self._span(raw))]
+
+    def _span(self, raw: str) -> tuple[int, int]:
+        """The first and last character pointed at; Python counts columns in bytes of UTF-8."""
+        data = raw.encode()
+        last = self.end_column if self.end_line == self.line else len(data)
+        start, end = (len(data[:c].decode(errors="ignore")) for c in (self.column, last))
+        return max(start, len(raw) - len(raw.lstrip())), end
 
     def excerpt(self) -> str:
         """The line with a caret under the expression, ready for an error message."""
@@ -40,10 +47,9 @@ class Frame:
         if not raw.strip():
             return place
         indent = len(raw) - len(raw.lstrip())
-        end = self.end_column if self.end_line == self.line else len(raw)
-        width = max(1, min(end, len(raw)) - self.column)
+        start, end = self._span(raw)
         number = f"{self.line:>6} | "
-        pointer = " " * (len(number) + self.column - indent) + "^" * width
+        pointer = " " * (len(number) + start - indent) + "^" * max(1, end - start)
         return f"{place}\n{number}{raw[indent:]}\n{pointer}"
 
 
@@ -66,8 +72,11 @@ class SymgradError(Exception):
         super().__init__("\n".join(parts))
 
 
-class ArgumentError(SymgradError, TypeError):
-    """An argument has a type, structure or position that the transformation cannot take."""
+class ArgumentError(SymgradError, TypeError, ValueError):
+    """An argument has a type, shape, structure or position that the transformation cannot take.
+
+    JAX raises `TypeError` for some of these mistakes and `ValueError` for others; this is both.
+    """
 
 
 class ArgumentValueError(SymgradError, ValueError):
@@ -90,8 +99,11 @@ class TracingValueError(SymgradError, ValueError):
     """The function raised a ValueError while it was traced."""
 
 
-class NoDerivativeError(SymgradError, NotImplementedError):
-    """A derivative was asked for where symgrad knows none."""
+class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
+    """A derivative was asked for where symgrad knows none, or where there is none.
+
+    JAX raises `ValueError` for the second, as for a `while_loop` in reverse mode.
+    """
 
 
 class ConvergenceError(SymgradError, RuntimeError):

@@ -16,6 +16,7 @@ from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases
 from symgrad.laws.loops import tidy_loops
+from symgrad.laws.sharing import share_scaled
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.pattern import Rule
@@ -94,7 +95,8 @@ class Graph(walk.Graph):
     def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
         """The graph with all laws applied; `.log` of the result lists what fired."""
         log = Log()
-        return Graph.of(simplify(tidy_loops(inline_custom(self)), phases(rules)[1], log), log)
+        final = simplify(tidy_loops(inline_custom(self)), phases(rules)[1], log)
+        return Graph.of(share_scaled(final), log)
 
     def cost(self) -> Cost:
         """Nodes, FLOPs, bytes and peak live bytes."""

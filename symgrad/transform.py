@@ -29,10 +29,11 @@ from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.laws.book import phases
 from symgrad.laws.loops import tidy_loops
+from symgrad.laws.sharing import share_scaled
 from symgrad.ops.calls import inline_custom
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
-from symgrad.trace import Traced, trace, type_of
+from symgrad.tracing import Traced, trace, type_of
 from symgrad.walk import Origin, Origins
 
 Rules = str | Sequence[Rule]
@@ -258,6 +259,7 @@ class Transformed:
             stages.append(("differentiate", cost.cost(whole)))
         final = simplify(whole, after, log)
         if after:
+            final = share_scaled(final)
             stages.append(("simplify", cost.cost(final)))
         program = emit(final, self.__name__, self._about(argnums, arguments))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)

@@ -16,7 +16,7 @@ from jax import lax
 from symgrad.derive import pullback, pushforward
 from symgrad.expr import Expr, captured, parameter
 from symgrad.ops.shape import zeros
-from symgrad.trace import trace, type_of
+from symgrad.tracing import trace, type_of
 from symgrad.walk import topological
 
 

@@ -156,8 +156,8 @@ WINDOWS = {
     "one axis": ((9,), (4,), (2,), ((1, 2),), None, None),
     "three axes": ((3, 4, 5), (2, 2, 3), (1, 2, 2), "SAME", None, None),
     "dilated array": ((4, 5), (3, 2), (1, 2), ((1, 0), (0, 2)), (2, 3), None),
-    "more than is unrolled": ((9, 10), (6, 7), (2, 3), ((2, 1), (3, 0)), None, None),
-    "whole axis": ((3, 40), (1, 40), (1, 1), "VALID", None, None),
+    "more than is unrolled": ((9, 10), (8, 9), (2, 3), ((2, 1), (3, 0)), None, None),
+    "whole axis": ((3, 70), (1, 70), (1, 1), "VALID", None, None),
     "empty batch": ((0, 4, 4, 1), (1, 2, 2, 1), (1, 2, 2, 1), "VALID", None, None),
     "window too large": ((2, 3), (1, 4), (1, 1), "VALID", None, None),
 }
@@ -202,10 +202,10 @@ def test_windows_with_negative_padding_and_holes(float64: Precision, draw) -> No
     check_against_jax(holes, draw(9, 8))
 
 
-@pytest.mark.parametrize("window", [(3, 2), (5, 7)])
+@pytest.mark.parametrize("window", [(3, 2), (7, 10)])
 def test_extremum_in_windows_with_holes(window: tuple[int, int], float64: Precision, draw) -> None:
     """JAX does not pull back here, so the pullback is compared with the transposed pushforward."""
-    x = draw(14, 20)
+    x = draw(14, 30)
     reduce = lambda x: lax.reduce_window(  # noqa: E731
         x, -jnp.inf, lax.max, window, (2, 1), ((1, 2), (3, 0)), window_dilation=(2, 3)
     )
@@ -282,7 +282,7 @@ def test_the_two_selecting_operations_are_those_that_jax_traces(float64: Precisi
 
 
 def test_large_windows_are_searched_by_a_loop() -> None:
-    x = parameter(0, nodes_of(lambda x: x, jnp.ones((40, 40)))[0][0].type)
+    x = parameter(0, nodes_of(lambda x: x, jnp.ones((100, 40)))[0][0].type)
     p = {
         "window_dimensions": (UNROLLED, 2),
         "window_strides": (1, 1),

@@ -140,7 +140,7 @@ LOW_RANKS = {
 
 @pytest.mark.parametrize("writing", LOW_RANKS)
 def test_low_rank_unit(writing, real, draw):
-    """W = UV has q(n + p) parameters, and no array of the n p entries of W is ever needed."""
+    """W = UV has q(n + p) parameters instead of n p."""
     n, p, q = 11, 13, 2
     u, v, x, h_bar = draw(n, q), draw(q, p), 0.1 * draw(p), draw(n)
     assert u.size + v.size == q * (n + p) < n * p
@@ -149,7 +149,14 @@ def test_low_rank_unit(writing, real, draw):
     z_bar = h_bar * (1 - h * h)
     adjoints = np.outer(z_bar, v @ x), np.outer(u.T @ z_bar, x), v.T @ (u.T @ z_bar)
     check_adjoints(unit, (u, v, x), h_bar, h, adjoints, real.tolerance)
-    graph = sg.value_and_grad(adjoint_of(unit), (0, 1)).graph(u, v, x, h_bar)
+
+
+def test_low_rank_unit_never_forms_the_weights(real, draw):
+    """Applied factor by factor, no array of the n p entries of W is needed, backward either."""
+    n, p, q = 11, 13, 2
+    unit = LOW_RANKS["factor by factor"]
+    args = draw(n, q), draw(q, p), 0.1 * draw(p), draw(n)
+    graph = sg.value_and_grad(adjoint_of(unit), (0, 1)).graph(*args)
     assert max(node.type.size for node in graph.nodes) < n * p
 
 

@@ -44,7 +44,7 @@ class Check(NamedTuple):
 def gradient_error(loss: Callable[..., jax.Array], *args: Any) -> float:
     """How far `sg.grad` is from `jax.grad`, where neither rounds the factors of its products."""
     with jax.default_matmul_precision("highest"):
-        return relative_error(sg.grad(loss)(*args), jax.grad(loss)(*args))
+        return relative_error(sg.grad(loss)(*args), jax.jit(jax.grad(loss))(*args))
 
 
 def hvp_errors(

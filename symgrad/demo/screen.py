@@ -60,7 +60,7 @@ class Screen:
                 TextColumn("{task.fields[status]}"),
             )
             with Progress(*columns, TimeElapsedColumn(), console=self.console) as bar:
-                task = bar.add_task(title, total=total, status="")
+                task = bar.add_task(title, total=total, status="compiling")
                 yield lambda status: bar.update(task, advance=1, status=status)
         else:
             yield self._plain_progress(title, total)

@@ -34,13 +34,14 @@ def fit(
     init_key, *epoch_keys = jax.random.split(jax.random.key(seed), 1 + task.epochs)
     optimizer = make_optimizer(task)
     step, measure = make_step(task, optimizer), make_measure(task)
+    vary = jax.jit(task.vary)
 
     params = task.init(init_key)
     state = optimizer.init(params)
     history = []
     for epoch_key in epoch_keys:
         for key, inputs, targets in minibatches(epoch_key, task.train, task.batch):
-            params, state = step(params, state, task.vary(key, inputs), targets)
+            params, state = step(params, state, vary(key, inputs), targets)
         history.append(measure(params))
         after_epoch(history[-1])
     return params, history

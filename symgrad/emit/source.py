@@ -7,6 +7,7 @@ Broadcasting is hidden where NumPy's rules bring it about.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ from symgrad.walk import UNKNOWN, Graph, topological
 LONGEST_INLINE = 60
 """A subexpression longer than this gets a line and a name."""
 
-IMPORTS = "import jax\nimport jax.numpy as jnp\nfrom jax import lax\n"
+IMPORTS = {"jax": "import jax", "jnp": "import jax.numpy as jnp", "lax": "from jax import lax"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,16 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
     header = _signature(name, parameters)
     doc = _docstring(about or name, parameters, [*graph.inputs, *constants])
     helpers = [textwrap.dedent(inspect.getsource(h)).rstrip() for h in writer.helpers]
-    sections = [IMPORTS.rstrip(), *helpers, "\n".join([*header, *doc, *body])]
-    text = "\n\n\n".join(sections) + "\n"
+    definitions = [*helpers, "\n".join([*header, *doc, *body])]
+    text = "\n\n\n".join([_imports(definitions), *definitions]).lstrip() + "\n"
     arrays = tuple(c.params["array"] for c in constants)
     return Program(text, name, arrays, dict(writer.foreign))
+
+
+def _imports(definitions: Sequence[str]) -> str:
+    """The import statements that the definitions need."""
+    used = {n.id for d in definitions for n in ast.walk(ast.parse(d)) if isinstance(n, ast.Name)}
+    return "\n".join(line for name, line in IMPORTS.items() if name in used)
 
 
 def schedule(graph: Graph) -> list[Expr]:
@@ -252,15 +259,17 @@ class _Writer:
         names = graph.names or ("",) * len(graph.inputs)
         unpacking: list[str] = []
         parameters = []
-        for group in local.parameters:
+        for number, group in enumerate(local.parameters):
             wanted = (group,) if isinstance(group, int) else group
             claimed = [writer.bind_name(names[i] or f"{name}_{i}", graph.inputs[i]) for i in wanted]
-            if len(claimed) == 1:
-                parameters.append(claimed[0])
-            else:
-                parameters.append(writer.names.claim("_" if not claimed else "group", "_"))
-                if claimed:
-                    unpacking += statement(f"{', '.join(claimed)} = {parameters[-1]}", indent + 4)
+            match claimed:
+                case []:
+                    parameters.append("_" * (number + 1))
+                case [single]:
+                    parameters.append(single)
+                case several:
+                    parameters.append(writer.names.claim(("carry", "inputs")[number]))
+                    unpacking += statement(f"{', '.join(several)} = {parameters[-1]}", indent + 4)
         body = writer.function_body(graph, schedule(graph), local.returned, indent + 4)
         pad = " " * indent
         return ["", f"{pad}def {name}({', '.join(parameters)}):", *unpacking, *body, ""]

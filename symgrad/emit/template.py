@@ -62,22 +62,22 @@ def _places(template: str) -> tuple[tuple[int, int, int], ...]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _needs_parentheses(template: str, start: int, kind: str) -> bool:
+def _needs_parentheses(template: str, place: tuple[int, int], kind: str) -> bool:
     """Whether `ast` puts an operand of this kind, at this place, into parentheses."""
     if kind == "a":
         return False
-    bare = _unparsed(template, start, ast.Name("operand_"))
+    bare = _unparsed(template, place, ast.Name("operand_"))
     return bare.replace("operand_", kind) != _unparsed(
-        template, start, ast.parse(kind, mode="eval").body
+        template, place, ast.parse(kind, mode="eval").body
     )
 
 
-def _unparsed(template: str, start: int, operand: ast.expr) -> str:
+def _unparsed(template: str, place: tuple[int, int], operand: ast.expr) -> str:
     """The template with one place filled, as `ast` writes it."""
 
     class Fill(ast.NodeTransformer):
         def visit(self, node: ast.AST) -> ast.AST:
-            if isinstance(node, ast.Name | ast.Subscript) and node.col_offset == start:
+            if isinstance(node, ast.expr) and (node.col_offset, node.end_col_offset) == place:
                 return operand
             return self.generic_visit(node)
 
@@ -93,7 +93,7 @@ def fill(template: str, operands: Sequence[Text]) -> Text:
             pieces.append(", ".join(o.code for o in operands))
         else:
             operand = operands[number]
-            wrap = _needs_parentheses(template, start, operand.kind)
+            wrap = _needs_parentheses(template, (start, end), operand.kind)
             pieces.append(f"({operand.code})" if wrap else operand.code)
         position = end
     pieces.append(template[position:])

@@ -124,6 +124,12 @@ def _fold(e: Expr, values: list[Any]) -> Any:
                 return x * y
             case "neg", (x,):
                 return -x
+            case "square", (x,):
+                return x * x
+            case "max", (x, y):
+                return np.maximum(x, y)
+            case "min", (x, y):
+                return np.minimum(x, y)
             case "div", (x, y) if e.type.inexact and float(x / y).is_integer():
                 return x / y
     return None
@@ -223,14 +229,34 @@ def sign_out_of_linear(e: Expr) -> Expr | None:
 
 @rewrites(mul, div, exact=False)
 def scale_of_scale(e: Expr) -> Expr | None:
-    """c (d x) = (c d) x and (x / c) / d = x / (c d) for literals c and d"""
+    """c (d x) = (c d) x, (x / c) / d = x / (c d), (c x) / d = (c / d) x where c / d is exact"""
     outer = scale_of(e)
     inner = scale_of(outer[0]) if outer else None
-    if outer is None or inner is None or outer[2] != inner[2]:
+    if outer is None or inner is None:
         return None
-    value = literal_value(outer[1]) * literal_value(inner[1])
-    factor = constant(value, e.dtype)
-    return _scaled(inner[0], factor, outer[2]) if _moderate(factor) else None
+    rest, first, first_divides = inner
+    _, second, second_divides = outer
+    if first_divides == second_divides:
+        value = literal_value(first) * literal_value(second)
+        factor = constant(value, e.dtype)
+        return _scaled(rest, factor, first_divides) if _moderate(factor) else None
+    top, bottom = (second, first) if first_divides else (first, second)
+    ratio = literal_value(top) / literal_value(bottom)
+    if ratio * literal_value(bottom) != literal_value(top) or not _short(ratio):
+        return _inverted(rest, top, bottom)
+    return rest * constant(ratio, e.dtype)
+
+
+def _short(value: Any) -> bool:
+    """A number that people would rather read than a quotient of two others."""
+    return float(value * 8).is_integer()
+
+
+def _inverted(rest: Expr, top: Expr, bottom: Expr) -> Expr | None:
+    """x (c / d) = x / (d / c) where d / c is a short number."""
+    ratio = literal_value(bottom) / literal_value(top)
+    exact = ratio * literal_value(top) == literal_value(bottom) and _short(ratio)
+    return rest / constant(ratio, rest.dtype) if exact else None
 
 
 @rewrites(add, sub, exact=False)

@@ -279,7 +279,9 @@ def entry_of_each_row(e: Expr) -> Expr | None:
     if axis is None or e.type.size != math.prod(rows):
         return None
     labels = indices[indexing.start_index_map.index(axis)]
-    return reshape(pick(x, reshape(labels, shape=rows), axis=axis), shape=e.shape)
+    within = indexing.mode is PROMISE
+    picked = pick(x, reshape(labels, shape=rows), axis=axis, within=within)
+    return reshape(picked, shape=e.shape)
 
 
 def _free_axis(indexing: Indexing, indices: Sequence[Expr]) -> int | None:

@@ -245,6 +245,59 @@ def slice_of_everything(e: Expr) -> Expr | None:
     return e.args[0] if e.shape == e.args[0].shape else None
 
 
+@rewrites(slice_, exact=True)
+def slice_of_slice(e: Expr) -> Expr | None:
+    """x[a:b][c:d] is one slice of x"""
+    (inner,) = e.args
+    if inner.op is not slice_:
+        return None
+    outer, own = e.params, inner.params
+    start = tuple(
+        a + c * s for a, c, s in zip(own["start"], outer["start"], own["step"], strict=True)
+    )
+    step = tuple(s * t for s, t in zip(own["step"], outer["step"], strict=True))
+    stop = tuple(
+        a + (n - 1) * t + 1 if n else a for a, n, t in zip(start, e.shape, step, strict=True)
+    )
+    return slice_(inner.args[0], start=start, stop=stop, step=step)
+
+
+def _part(e: Expr) -> Expr | None:
+    """What a slice of a concatenation reads, if it is all in one part."""
+    (joined,) = e.args
+    axis, offset = joined.params["axis"], 0
+    start, stop = e.params["start"][axis], e.params["stop"][axis]
+    for part in joined.args:
+        size = part.shape[axis]
+        if offset <= start and stop <= offset + size:
+            moved = {
+                name: tuple(n - offset * (a == axis) for a, n in enumerate(e.params[name]))
+                for name in ("start", "stop")
+            }
+            return slice_(part, **moved, step=e.params["step"])
+        offset += size
+    return None
+
+
+@rewrites(slice_, exact=True)
+def slice_of_concatenate(e: Expr) -> Expr | None:
+    """A slice of one part of a concatenation is a slice of that part"""
+    return _part(e) if e.args[0].op is concatenate else None
+
+
+@rewrites(slice_, exact=True)
+def slice_before_computing(e: Expr) -> Expr | None:
+    """f(x)[a:b] = f(x[a:b]) where x was concatenated from parts that the slice tells apart"""
+    (computed,) = e.args
+    if not computed.op.elementwise:
+        return None
+    full_size = [a for a in computed.args if a.ndim]
+    slices = {a: slice_(a, **e.params) for a in full_size}
+    if not any(a.op is concatenate and _part(slices[a]) is not None for a in full_size):
+        return None
+    return computed.op(*(slices.get(a, a) for a in computed.args), **computed.params)
+
+
 @rewrites(pad, exact=True)
 def pad_by_nothing(e: Expr) -> Expr | None:
     """pad(x, 0) = x"""

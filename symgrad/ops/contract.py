@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 from jax import lax
 
 from symgrad.errors import ShapeError
@@ -33,11 +35,11 @@ def _sizes(shapes: Any, indices: tuple[Indices, ...]) -> dict[int, int]:
 
 
 def _natural_dtype(*types: Type) -> Any:
-    return (
-        np.result_type(*(t.dtype for t in types))
-        if len({t.dtype for t in types}) > 1
-        else (types[0].dtype)
-    )
+    """The dtype of a product, whatever JAX is told about promotion elsewhere."""
+    if len({t.dtype for t in types}) == 1:
+        return types[0].dtype
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*(t.dtype for t in types))
 
 
 def _einsum_type(*types: Type, indices: Any, out: Indices, precision: Any, dtype: Any) -> Type:
@@ -54,8 +56,9 @@ def _einsum_adjoint(g: Expr, position: int, y: Expr, *operands: Expr) -> Expr:
     indices = (*p["indices"][:position], p["out"], *p["indices"][position + 1 :])
     present = {i for names in indices for i in names}
     kept = tuple(i for i in wanted if i in present)
-    dtype = None if g.dtype == x.dtype else x.dtype
-    pulled = einsum(*others, indices=indices, out=kept, precision=p["precision"], dtype=dtype)
+    wide = _natural_dtype(*(o.type for o in others))
+    others = [o if o.dtype == wide else convert(o, dtype=wide) for o in others]
+    pulled = einsum(*others, indices=indices, out=kept, precision=p["precision"])
     # An index that only this operand has was summed away: its cotangent repeats.
     axes = tuple(i for i, name in enumerate(wanted) if name in present)
     repeated = pulled if kept == wanted else broadcast(pulled, shape=x.shape, axes=axes)
@@ -115,7 +118,7 @@ def _einsum_source(e: Expr) -> str:
     if e.params["dtype"] is not None:
         options += f", preferred_element_type={dtype_source(e.params['dtype'])}"
     text = equation(e)
-    product = MATMULS.get(text) if _same_dtypes(e) else None
+    product = MATMULS.get(text) if _same_dtype(e.args) else None
     if product is None:
         if text == "a,b->ab" and not options:
             return "jnp.outer(x, y)"
@@ -126,8 +129,8 @@ def _einsum_source(e: Expr) -> str:
     return f"jnp.matmul({left}, {right}{options})"
 
 
-def _same_dtypes(e: Expr) -> bool:
-    return len({a.dtype for a in e.args}) == 1
+def _same_dtype(operands: Sequence[Expr]) -> bool:
+    return len({o.dtype for o in operands}) == 1
 
 
 einsum_op = Op(
@@ -148,6 +151,11 @@ def einsum(
     dtype: Any = None,
 ) -> Expr:
     """Sum of products: `indices[k]` names the axes of operand `k`, `out` those of the result."""
+    scalar = next((i for i, o in enumerate(operands) if o.ndim == 0), None)
+    if scalar is not None and len(operands) > 1 and dtype is None and _same_dtype(operands):
+        rest = operands[:scalar] + operands[scalar + 1 :]
+        names = indices[:scalar] + indices[scalar + 1 :]
+        return einsum(*rest, indices=names, out=out, precision=precision) * operands[scalar]
     number: dict[int, int] = {}
     for names in (*indices, out):
         for name in names:

@@ -67,16 +67,16 @@ def _conv_type(x: Type, w: Type, **p: Any) -> Type:
 
 
 def _conv_padding_source(e: Expr) -> str:
-    """The padding by its name where it has one."""
+    """The padding by its name where it has one; JAX takes no names with a dilated image."""
     x, w = e.args
     p = e.params
+    if any(d != 1 for d in p["lhs_dilation"]):
+        return f"{p['padding']}"
     if not any(a or b for a, b in p["padding"]):
         return '"VALID"'
-    if all(d == 1 for d in p["lhs_dilation"]):
-        sizes, windows = zip(*_conv_extents(x.shape, w.shape, p), strict=True)
-        if tuple(lax.padtype_to_pads(sizes, windows, p["window_strides"], "SAME")) == p["padding"]:
-            return '"SAME"'
-    return f"{p['padding']}"
+    sizes, windows = zip(*_conv_extents(x.shape, w.shape, p), strict=True)
+    same = lax.padtype_to_pads(sizes, windows, p["window_strides"], "SAME")
+    return '"SAME"' if tuple(same) == p["padding"] else f"{p['padding']}"
 
 
 def _conv_layout_source(numbers: tuple[Axes, Axes, Axes]) -> str:

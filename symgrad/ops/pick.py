@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import jax
+import numpy as np
+
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, Linear, Op, Type, no_flops
+from symgrad.ops.pointwise import lt, select
 from symgrad.ops.reduce import one_hot
 from symgrad.ops.shape import expand
 
@@ -12,7 +16,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _pick_type(x: Type, labels: Type, *, axis: int) -> Type:
+def _pick_type(x: Type, labels: Type, *, axis: int, within: bool) -> Type:
     if labels.shape != _without(x.shape, axis):
         raise ShapeError(f"labels of shape {labels.shape} along axis {axis} of {x.shape}")
     return x.with_shape(labels.shape)
@@ -27,10 +31,19 @@ def _pick_source(e: Expr) -> str:
     return f"jnp.take_along_axis(x, y[{column}], axis={axis})[{entry}]"
 
 
+def _from_start(labels: Expr, size: int) -> Expr:
+    """Labels with negative ones counted from the end."""
+    if jax.dtypes.issubdtype(labels.dtype, np.unsignedinteger):
+        return labels
+    return select(lt(labels, 0), labels + size, labels)
+
+
 def _pick_adjoint(g: Expr, y: Expr, x: Expr, labels: Expr) -> Expr:
     """The cotangent goes where the entry came from: a one-hot row times the cotangent."""
-    axis = y.params["axis"]
-    hot = one_hot(labels, axis=axis, size=x.shape[axis], dtype=x.dtype, within=True)
+    axis, within = y.params["axis"], y.params["within"]
+    size = x.shape[axis]
+    place = _from_start(labels, size)
+    hot = one_hot(place, axis=axis, size=size, dtype=x.dtype, within=within)
     return hot * expand(g, (axis,), x.shape)
 
 
@@ -39,11 +52,11 @@ pick = Op(
     _pick_type,
     _pick_source,
     Linear(_pick_adjoint),
-    params=("axis",),
+    params=("axis", "within"),
     flops=no_flops,
 )
 """`x[..., labels, ...]`, one label for each row along `axis`.
 
-Negative labels count from the end; a label out of range gives nan, so that whatever
-derivative its row has is of no consequence.
+Negative labels count from the end; a label out of range gives nan, and a zero derivative
+as in JAX. `within` is the caller's promise that there are none.
 """

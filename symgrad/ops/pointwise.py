@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -119,6 +120,7 @@ maximum = _binary(
         lambda g, z, x, y: _larger_gets_it(g, y, x),
     ),
     commutative=True,
+    foldable=True,
 )
 minimum = _binary(
     "min",
@@ -128,6 +130,7 @@ minimum = _binary(
         lambda g, z, x, y: _larger_gets_it(g, x, y),
     ),
     commutative=True,
+    foldable=True,
 )
 
 
@@ -140,7 +143,7 @@ clamp = Op(
     _clamp_type,
     "jnp.clip(y, x, z)",
     Pointwise(
-        lambda g, y, low, x, high: select(gt(low, x), g, 0),
+        lambda g, y, low, x, high: select(gt(low, x), select(lt(low, high), g, 0), 0),
         lambda g, y, low, x, high: select(gt(x, low), select(lt(x, high), g, 0), 0),
         lambda g, y, low, x, high: select(gt(x, high), g, 0),
     ),
@@ -187,8 +190,9 @@ erf_inv = _function(
     lambda g, y, x: g * (math.sqrt(math.pi) / 2) * exp(square(y)),
     source="jax.scipy.special.erfinv(x)",
 )
-abs_ = _unary("abs", "jnp.abs(x)", lambda g, y, x: g * sign(x))
-square = _unary("square", "jnp.square(x)", lambda g, y, x: g * (2 * x))
+abs_ = _unary("abs", "jnp.abs(x)", lambda g, y, x: select(ge(x, 0), g, -g))
+"""The derivative at 0 is 1, as in JAX."""
+square = replace(_unary("square", "jnp.square(x)", lambda g, y, x: g * (2 * x)), foldable=True)
 sign = _unary("sign", "jnp.sign(x)", CONSTANT)
 floor = _unary("floor", "jnp.floor(x)", CONSTANT)
 ceil = _unary("ceil", "jnp.ceil(x)", CONSTANT)

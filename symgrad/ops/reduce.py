@@ -38,21 +38,29 @@ def _extremum_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     return (select(chosen, expand(g / ties, axes, x.shape), 0),)
 
 
-def _reduction(name: str, function: str, derivative: Any) -> Op:
-    return Op(
-        name,
-        _reduced,
-        lambda e: f"jnp.{function}(x{axes_source(e)})",
-        derivative,
-        params=("axes",),
-        flops=_operand_size,
-    )
+def _function_source(function: str) -> Any:
+    return lambda e: f"jnp.{function}(x{axes_source(e)})"
 
 
-reduce_max = _reduction("max_over", "max", Custom(_extremum_pullback))
-reduce_min = _reduction("min_over", "min", Custom(_extremum_pullback))
-reduce_and = _reduction("all", "all", CONSTANT)
-reduce_or = _reduction("any", "any", CONSTANT)
+def _bits_source(function: str, on_bits: str) -> Any:
+    """Of truth values the familiar function, of whole numbers the one that works on their bits."""
+
+    def source(e: Expr) -> str:
+        if e.dtype == bool:
+            return f"jnp.{function}(x{axes_source(e)})"
+        return f"lax.{on_bits}(x, {e.params['axes']})"
+
+    return source
+
+
+def _reduction(name: str, source: Any, derivative: Any) -> Op:
+    return Op(name, _reduced, source, derivative, params=("axes",), flops=_operand_size)
+
+
+reduce_max = _reduction("max_over", _function_source("max"), Custom(_extremum_pullback))
+reduce_min = _reduction("min_over", _function_source("min"), Custom(_extremum_pullback))
+reduce_and = _reduction("all", _bits_source("all", "reduce_and"), CONSTANT)
+reduce_or = _reduction("any", _bits_source("any", "reduce_or"), CONSTANT)
 
 
 def _arg_type(x: Type, *, axis: int, dtype: Any) -> Type:
@@ -170,7 +178,13 @@ def _prod_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     return (expand(g, (axis,), x.shape) * (before * after),)
 
 
-reduce_prod = _reduction("prod", "prod", Custom(_prod_pullback))
+def _prod_source(e: Expr) -> str:
+    """JAX multiplies short integers in a wider type unless it is told not to."""
+    dtype = "" if e.type.inexact else f", dtype={dtype_source(e.dtype)}"
+    return f"jnp.prod(x{axes_source(e)}{dtype})"
+
+
+reduce_prod = _reduction("prod", _prod_source, Custom(_prod_pullback))
 
 
 def _axis_source(name: str) -> Any:
@@ -252,8 +266,7 @@ def _one_hot_source(e: Expr) -> str:
     if labels.op is iota and labels.shape == (size,):
         return f"jnp.eye({size}, dtype={dtype_source(e.dtype)})"
     axis = "" if e.params["axis"] == e.ndim - 1 else f", axis={e.params['axis']}"
-    place = f"x % {size}" if e.params["within"] else "x"
-    return f"jax.nn.one_hot({place}, {size}, dtype={dtype_source(e.dtype)}{axis})"
+    return f"jax.nn.one_hot(x, {size}, dtype={dtype_source(e.dtype)}{axis})"
 
 
 one_hot = Op(
@@ -266,6 +279,5 @@ one_hot = Op(
 )
 """1 where an index along `axis` equals the label; labels outside 0..size-1 give zeros.
 
-`within` says that negative labels count from the end, and that the rows of labels
-outside of -size..size-1 are of no consequence.
+`within` says that there are none.
 """

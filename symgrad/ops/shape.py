@@ -181,7 +181,7 @@ def _slice_source(e: Expr) -> str:
         parts.append(text if s == 1 else f"{text}:{s}")
     while len(parts) > 1 and parts[-1] == ":":
         parts.pop()
-    return f"x[{', '.join(parts)}]"
+    return f"x[{', '.join(parts) or '...'}]"
 
 
 def _slice_adjoint(g: Expr, y: Expr, x: Expr) -> Expr:
@@ -219,7 +219,8 @@ def _pad_type(x: Type, value: Type, *, low: Shape, high: Shape, interior: Shape)
 def _pad_source(e: Expr) -> str:
     value = e.args[1]
     p = e.params
-    config = tuple(zip(p["low"], p["high"], p["interior"], strict=True))
+    sizes = zip(p["low"], p["high"], p["interior"], strict=True)
+    config = tuple(tuple(map(int, along)) for along in sizes)
     plain = all(a >= 0 and b >= 0 and i == 0 for a, b, i in config)
     if plain and value.op is literal:
         width = tuple((a, b) for a, b, _ in config)

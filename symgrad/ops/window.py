@@ -68,7 +68,7 @@ def _window_sum_adjoint(g: Expr, y: Expr, x: Expr) -> Expr:
     if g.type.size == 0 or x.type.size == 0:
         return zeros(x.type)
     p = y.params
-    padding = tuple(
+    padding = [
         adjoint_padding(dilated(n, base), dilated(size, holes), stride, m, low)
         for n, m, base, size, holes, stride, (low, _) in zip(
             x.shape,
@@ -80,13 +80,16 @@ def _window_sum_adjoint(g: Expr, y: Expr, x: Expr) -> Expr:
             p["padding"],
             strict=True,
         )
-    )
+    ]
+    low, high = tuple(a for a, _ in padding), tuple(b for _, b in padding)
+    interior = tuple(s - 1 for s in p["window_strides"])
     return window_sum(
-        g,
+        # Padding is an operation of its own: XLA fails on windows with negative padding.
+        pad(g, constant(0, g.dtype), low=low, high=high, interior=interior),
         window_dimensions=p["window_dimensions"],
         window_strides=p["base_dilation"],
-        padding=padding,
-        base_dilation=p["window_strides"],
+        padding=((0, 0),) * x.ndim,
+        base_dilation=(1,) * x.ndim,
         window_dilation=p["window_dilation"],
     )
 
@@ -177,8 +180,8 @@ def window_winner(x, window, strides, dilation, prefers):
     return found[1]
 
 
-UNROLLED = 32
-"""Windows with more entries than this are searched by a loop, so that programs stay short."""
+UNROLLED = 64
+"""Windows with more entries than this are searched by a loop, so that they compile fast."""
 
 
 def _choice_type(x: Type, **p: Any) -> Shape:
@@ -255,7 +258,7 @@ window_winner_op = Op(
 
 def _framed(x: Expr, value: float, p: Any) -> Expr:
     """`x` with the padding and the holes of its windows written out."""
-    low, high = zip(*p["padding"], strict=True) if x.ndim else ((), ())
+    low, high = tuple(a for a, _ in p["padding"]), tuple(b for _, b in p["padding"])
     interior = tuple(d - 1 for d in p["base_dilation"])
     if not any((*low, *high, *interior)):
         return x
@@ -271,12 +274,17 @@ def _choice(p: Any, largest: bool) -> dict[str, Any]:
     }
 
 
+def _is_unrolled(x: Expr, p: Any) -> bool:
+    """Positions of winners are 32-bit integers, which number the entries of most arrays."""
+    return math.prod(p["window_dimensions"]) <= UNROLLED or x.type.size >= 2**31
+
+
 def scatter_to_winner(x: Expr, g: Expr, *, largest: bool, **p: Any) -> Expr:
     """`g`, one entry per window of `x`, added up where the windows have their first extremum."""
     if g.type.size == 0 or x.type.size == 0:
         return zeros(g.type.with_shape(x.shape))
     framed, choice = _framed(x, -math.inf if largest else math.inf, p), _choice(p, largest)
-    if math.prod(p["window_dimensions"]) <= UNROLLED:
+    if _is_unrolled(framed, p):
         found = window_scatter_op(framed, g, **choice)
     else:
         flat = zeros(g.type.with_shape((framed.type.size,)))
@@ -296,7 +304,7 @@ def gather_from_winner(x: Expr, t: Expr, *, largest: bool, **p: Any) -> Expr:
         return zeros(t.type.with_shape(shape))
     framed, choice = _framed(x, -math.inf if largest else math.inf, p), _choice(p, largest)
     tangents = _framed(t, 0, p)
-    if math.prod(p["window_dimensions"]) <= UNROLLED:
+    if _is_unrolled(framed, p):
         return window_gather_op(framed, tangents, **choice)
     winner = window_winner_op(framed, **choice)
     flat = reshape(tangents, shape=(framed.type.size,))

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from symgrad.errors import Frame
-from symgrad.trace.assigned import assigned_names
+from symgrad.tracing.assigned import assigned_names
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _DEMO = os.path.join(_PACKAGE, "demo") + os.sep

@@ -23,11 +23,11 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, SymgradError, TracingError, TracingValueError
 from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
 from symgrad.ops import calls
-from symgrad.trace import nested
-from symgrad.trace.indexing import INDEXING
-from symgrad.trace.location import Place, frame_of_traceback, place_of, user_file
-from symgrad.trace.nested import definition_of
-from symgrad.trace.primitives import PLAIN
+from symgrad.tracing import nested
+from symgrad.tracing.indexing import INDEXING
+from symgrad.tracing.location import Place, frame_of_traceback, place_of, user_file
+from symgrad.tracing.nested import definition_of
+from symgrad.tracing.primitives import PLAIN
 from symgrad.walk import Graph, Origin, Origins
 
 
