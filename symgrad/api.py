@@ -11,7 +11,15 @@ import jax
 import numpy as np
 
 from symgrad import derivatives
-from symgrad.arguments import describe, parameter_names
+from symgrad.arguments import (
+    check_call,
+    check_callable,
+    describe,
+    parameter_names,
+    resolve_names,
+    resolve_positions,
+    structure,
+)
 from symgrad.errors import ArgumentError
 from symgrad.graph import Graph
 from symgrad.rewrite import Log
@@ -42,7 +50,7 @@ def jit(
         A function with the results of `fun`, and `.graph`, `.source`, `.explain`, `.lower`.
 
     Raises:
-        ArgumentError: `fun` is not callable.
+        ArgumentError: `fun` is not callable, or has no such static or donated arguments.
 
     Example:
         >>> import jax.numpy as jnp
@@ -56,9 +64,9 @@ def jit(
         derivatives.value,
         "jit",
         rules=rules,
-        static_argnums=_as_tuple(static_argnums),
-        static_argnames=_as_tuple(static_argnames),
-        donate_argnums=_as_tuple(donate_argnums),
+        static_argnums=resolve_positions(fun, "static_argnums", static_argnums),
+        static_argnames=resolve_names(fun, "static_argnames", static_argnames),
+        donate_argnums=resolve_positions(fun, "donate_argnums", donate_argnums),
     )
 
 
@@ -346,12 +354,15 @@ def jvp(
         if not isinstance(given, tuple | list):
             raise ArgumentError(
                 f"the {what} of jvp are a tuple or list, one entry per argument, "
-                f"got {type(given).__name__}"
+                f"got {type(given).__name__}",
+                fix="sg.jvp(f, (x,), (x_dot,)) for a function of one argument",
             )
     trees = [jax.tree.structure(tuple(p)) for p in (primals, tangents)]
     if trees[0] != trees[1]:
         raise ArgumentError(
-            f"primals and tangents of jvp differ in structure: {trees[0]} and {trees[1]}"
+            f"primals and tangents of jvp differ in structure: {structure(trees[0])} and "
+            f"{structure(trees[1])}",
+            fix="pass a tangent for every leaf of the primals",
         )
     moving = _moving(fun, primals, tangents)
     return _remembered(fun, "jvp", rules, has_aux, len(primals))(moving, *primals)
@@ -377,6 +388,8 @@ def trace(fun: Callable[..., Any], *args: Any) -> Graph:
         >>> [node.op.name for node in graph.nodes]
         ['argument', 'sin', 'mul']
     """
+    check_callable(fun, "trace")
+    check_call(fun, args, {})
     arguments = describe(args, {}, parameter_names(fun, len(args)))
     return Graph.of(trace_types(fun, arguments.tree, arguments.types, arguments.names).graph, Log())
 
@@ -430,7 +443,3 @@ def _is_float0(leaf: Any) -> bool:
 def _without_float0(tree: Any) -> Any:
     """Cotangents of integer outputs say nothing; booleans stand in for them."""
     return jax.tree.map(lambda x: np.zeros(x.shape, bool) if _is_float0(x) else x, tree)
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, int | str) else tuple(value)

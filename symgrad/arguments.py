@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import operator
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from symgrad.errors import ArgumentError, Frame
 from symgrad.expr import Type
@@ -56,7 +58,7 @@ def describe(
     types, labels, spelled, positions = [], [], [], []
     for path, leaf in paths:
         in_kwargs = path[0].idx == 1
-        base: str = str(path[1].key) if in_kwargs else parameter_names[path[1].idx]
+        base = str(path[1].key if in_kwargs else parameter_names[path[1].idx])
         written = base + jax.tree_util.keystr(path[2:])
         types.append(_leaf_type(leaf, written))
         labels.append(_labels(base, path[2:]))
@@ -95,24 +97,19 @@ def _labels(base: str, path: Sequence[Any]) -> tuple[str, ...]:
 
 def _distinct(labels: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The shortest label of each leaf that no other leaf has."""
+    counts = [Counter(level) for level in zip(*labels, strict=True)]
 
-    def shortest(number: int) -> str:
-        for level, label in enumerate(labels[number]):
-            if sum(other[level] == label for other in labels) == 1:
-                return label
-        return labels[number][-1]
+    def shortest(own: tuple[str, ...]) -> str:
+        alone = (n for n, count in zip(own, counts, strict=True) if count[n] == 1)
+        return next(alone, own[-1])
 
-    return tuple(shortest(i) for i in range(len(labels)))
+    return tuple(map(shortest, labels))
 
 
 def parameter_names(fun: Callable[..., Any], count: int) -> tuple[str, ...]:
     """Names of the first `count` positional parameters, `arg0`, ... where there are none."""
-    try:
-        parameters = list(inspect.signature(fun).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = []
-    for p in parameters:
+    names: list[str] = []
+    for p in _parameters_of(fun) or ():
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
             names.append(p.name)
         elif p.kind is p.VAR_POSITIONAL:
@@ -128,6 +125,20 @@ def definition(fun: Callable[..., Any]) -> Frame | None:
         return None
     first = code.co_firstlineno
     return Frame(code.co_filename, first, 0, first + 1, 0, code.co_name)
+
+
+def check_callable(fun: Any, name: str) -> None:
+    """Whether there is a function to transform.
+
+    Raises:
+        ArgumentError: it is not callable.
+    """
+    if not callable(fun):
+        kind = "array" if isinstance(fun, jax.Array | np.ndarray) else type(fun).__name__
+        raise ArgumentError(
+            f"{name} transforms a function, but was given a value of type {kind}",
+            fix=f"sg.{name}(f)(x), not sg.{name}(f(x))",
+        )
 
 
 def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -197,3 +208,66 @@ def resolve_argnums(argnums: int | Sequence[int], count: int, name: str) -> tupl
             fix="name every argument once",
         )
     return resolved
+
+
+def resolve_positions(
+    fun: Callable[..., Any], option: str, given: int | Sequence[int]
+) -> tuple[int, ...]:
+    """Positions of parameters of `fun`, as `static_argnums` names them.
+
+    Raises:
+        ArgumentError: not integers, or out of range.
+    """
+    numbers = tuple(given) if isinstance(given, Sequence) else (given,)
+    count = _positional_count(fun)
+    for n in numbers:
+        if not hasattr(n, "__index__"):
+            raise ArgumentError(
+                f"{option} must be an integer or integers, got {given!r}",
+                fix="arguments are named in static_argnames, and counted from 0 in static_argnums",
+            )
+        if count is not None and not -count <= n < count:
+            raise ArgumentError(
+                f"{option}={given!r} names argument {n} of a function of {count}",
+                fix=f"{option} counts positional arguments from 0",
+            )
+    return tuple(map(operator.index, numbers))
+
+
+def _positional_count(fun: Callable[..., Any]) -> int | None:
+    """How many positional arguments a function takes at most, None if there is no limit."""
+    parameters = _parameters_of(fun)
+    if parameters is None or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+def resolve_names(
+    fun: Callable[..., Any], option: str, given: str | Sequence[str]
+) -> tuple[str, ...]:
+    """Names of parameters of `fun`.
+
+    Raises:
+        ArgumentError: the function has no such parameter.
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    parameters = _parameters_of(fun)
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return names
+    known = [p.name for p in parameters]
+    for name in names:
+        if name not in known:
+            raise ArgumentError(
+                f"{option}={given!r} names {name!r}, which is none of the parameters "
+                f"({', '.join(known)})",
+                fix=f"{option} takes names of parameters",
+            )
+    return names
+
+
+def _parameters_of(fun: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """The parameters of a function, None for builtins that do not tell."""
+    try:
+        return list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        return None

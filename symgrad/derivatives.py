@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from symgrad.arguments import definition
+from symgrad.arguments import definition, structure
 from symgrad.derive import Slot, pullback, pushforward
-from symgrad.errors import ArgumentError, ArgumentValueError, Frame, OutputError
+from symgrad.errors import ArgumentError, Frame, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian
 from symgrad.ops.pointwise import convert
@@ -74,8 +74,9 @@ def vector_jacobian_product(*, has_aux: bool) -> Transformation:
         outputs = problem.graph.outputs[: main.num_leaves]
         given = problem.arguments.subtrees[0]
         if given != main:
-            raise ArgumentValueError(
-                f"the cotangent has the structure {given}, the output of the function {main}",
+            raise ArgumentError(
+                f"the cotangent has the structure {structure(given)}, the output of "
+                f"`{_fun_name(problem)}` the structure {structure(main)}",
                 fix="pass a cotangent with the structure of the output",
             )
         _check_same_types(
@@ -227,7 +228,8 @@ def hessian_vector_product(problem: Problem) -> Derived:
     given = problem.arguments.subtrees[0]
     if given != wanted:
         raise ArgumentError(
-            f"the vector of hvp has the structure {given}, the differentiated argument {wanted}",
+            f"the vector of hvp has the structure {structure(given)}, the differentiated "
+            f"argument the structure {structure(wanted)}",
             fix="pass a vector with the structure of the argument it multiplies",
         )
     _check_same_types(
@@ -259,8 +261,9 @@ def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:
     if len(children) != 2 or not _is_sequence(tree):
         raise OutputError(
             f"has_aux=True needs a function that returns a pair (output, aux), "
-            f"`{_fun_name(problem)}` returns {tree}",
+            f"`{_fun_name(problem)}` returns {structure(tree)}",
             frame=definition(problem.fun),
+            fix="return (output, aux), with everything that is not differentiated in aux",
         )
     return tuple(children)
 
@@ -277,7 +280,7 @@ def _scalar_loss(problem: Problem, main: Any, holomorphic: bool) -> Expr:
     if not jax.tree_util.treedef_is_leaf(main) or main.num_leaves != 1:
         raise OutputError(
             f"{problem.name} is only defined for functions with one scalar output; "
-            f"`{_fun_name(problem)}` returns the structure {main}",
+            f"`{_fun_name(problem)}` returns {structure(main)}",
             frame=definition(problem.fun),
             fix="return one number, or use has_aux=True for what is not differentiated",
         )
@@ -307,7 +310,8 @@ def _check_inputs(problem: Problem, *, holomorphic: bool, allow_int: bool) -> No
         if holomorphic and not complex_input:
             raise ArgumentError(
                 f"{problem.name} with holomorphic=True needs complex inputs, "
-                f"but `{path}` is {source.type}"
+                f"but `{path}` is {source.type}",
+                fix=f"pass `{path}` as a complex number, or leave holomorphic=True out",
             )
         if not source.type.inexact and not allow_int:
             raise ArgumentError(
@@ -339,12 +343,9 @@ def _check_same_types(
 ) -> None:
     for g, w, path in zip(given, wanted, paths, strict=False):
         if g.shape != w.shape or (w.inexact and g.dtype != w.dtype):
-            as_in_jax = (
-                ArgumentError if what == "tangent" and g.shape == w.shape else ArgumentValueError
-            )
-            raise as_in_jax(
+            raise ArgumentError(
                 f"the {what} `{path}` is {g.type}, what it belongs to is {w}",
-                fix=f"shapes and dtypes of the {what} and its primal are the same",
+                fix=f"give the {what} the shape and dtype of what it belongs to",
             )
 
 

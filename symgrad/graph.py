@@ -38,7 +38,7 @@ class Graph(walk.Graph):
 
     @classmethod
     def of(cls, graph: walk.Graph, log: Log | None = None) -> Graph:
-        return cls(graph.inputs, graph.outputs, graph.names, graph.origins, log or Log())
+        return cls(graph.inputs, graph.outputs, graph.names, graph.trimmed(), log or Log())
 
     def with_outputs(self, outputs: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
         return Graph(self.inputs, tuple(outputs), self.names, {**origins, **self.origins})

@@ -63,9 +63,8 @@ class _Normaliser:
 
     def run(self) -> Graph:
         outputs = tuple(self.normalise(o) for o in self.graph.outputs)
-        live = topological(self.graph.inputs + outputs)
-        origins = {n: self.origins[n] for n in live if n in self.origins}
-        return Graph(self.graph.inputs, outputs, self.graph.names, origins)
+        # Origins of nodes that are gone stay: differentiation may need such a node again.
+        return Graph(self.graph.inputs, outputs, self.graph.names, self.origins)
 
     def normalise(self, root: Expr) -> Expr:
         """The normal form of `root`; a node waits on the stack until its operands have theirs."""

@@ -53,6 +53,10 @@ class Graph:
         inputs = set(self.inputs)
         return sum(1 for n in self.nodes if n not in inputs and n.op is not item)
 
+    def trimmed(self) -> Mapping[Expr, Origin]:
+        """The origins of the graph's own nodes."""
+        return {n: self.origins[n] for n in self.nodes if n in self.origins}
+
     def __call__(self, *args: Expr) -> tuple[Expr, ...]:
         """The outputs with `args` in place of the inputs."""
         return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))

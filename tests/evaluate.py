@@ -69,6 +69,7 @@ def check_against_jax(fun: Callable[..., Any], *args: Any, tolerance: float | No
 
     The floating-point arguments vary, the integer ones choose.
     """
+    args = tuple(jnp.asarray(a) for a in args)
     varying = [i for i, a in enumerate(args) if jnp.issubdtype(jnp.result_type(a), np.inexact)]
     draw = np.random.default_rng(0)
 
@@ -118,8 +119,8 @@ def _by_nodes(
 
     pushed = pushforward(outputs, wrt, steps)
     pulled = pullback(outputs, seeds, wrt)
-    reached = [(p, s) for p, s in zip(pulled, steps, strict=True) if p is not None]
-    again = pullback(*(list(side) for side in zip(*reached, strict=True)), [*wrt, *seeds])
+    reached = [i for i, p in enumerate(pulled) if p is not None]
+    again = pullback([pulled[i] for i in reached], [steps[i] for i in reached], [*wrt, *seeds])
     groups = {
         "value": list(outputs),
         "push": [_dense(p, o) for p, o in zip(pushed, outputs, strict=True)],

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal
-from symgrad.ops import batch, branch, calls, contract, loops, pointwise, reduce, shape
+from symgrad.ops import batch, branch, calls, contract, loops, pick, pointwise, reduce, shape
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -317,6 +317,19 @@ REDUCTIONS = (
         lambda i, x: x * jax.nn.one_hot(i, 3, dtype=x.dtype),
         _integer(-1, 3, (2,)),
         (2, 3),
+    ),
+    _of(
+        pick.pick,
+        lambda i, x: jnp.take_along_axis(x, i[:, None], axis=1)[:, 0],
+        _integer(0, 2, (4,)),
+        (4, 3),
+    ),
+    _of(
+        pick.pick,
+        lambda i, x: jnp.take_along_axis(x, i[None], axis=0)[0],
+        _integer(-3, 2, (4,)),
+        (3, 4),
+        about="from the end",
     ),
     _of(
         reduce.one_hot,

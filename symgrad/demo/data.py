@@ -16,7 +16,6 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-CLASSES = 10
 HELD_OUT_FRACTION = 0.2
 SPLIT_SEED = 0
 
@@ -26,8 +25,6 @@ class Split(NamedTuple):
 
     x: jax.Array
     """Pixels as vectors, `[n, 64]`."""
-    p: jax.Array
-    """The true classes as one-hot distributions, `[n, 10]`."""
     images: jax.Array
     """The same pixels resized to `[n, 32, 32, 1]`."""
     labels: jax.Array
@@ -62,7 +59,6 @@ def _split(pixels: np.ndarray, labels: np.ndarray) -> Split:
     images = x.reshape(-1, 8, 8, 1)
     return Split(
         x=x,
-        p=jax.nn.one_hot(labels, CLASSES),
         images=jax.image.resize(images, (len(x), 32, 32, 1), method="linear"),
         labels=jnp.asarray(labels, jnp.int32),
     )

@@ -14,6 +14,7 @@ from jax.nn.initializers import glorot_normal, he_normal
 Params = dict[str, jax.Array]
 
 HIDDEN = 128
+CLASSES = 10
 
 
 def mlp_init(key: jax.Array) -> Params:
@@ -23,8 +24,8 @@ def mlp_init(key: jax.Array) -> Params:
     return {
         "W1": init(k1, (64, HIDDEN)),
         "b1": jnp.zeros(HIDDEN),
-        "W2": init(k2, (HIDDEN, 10)),
-        "b2": jnp.zeros(10),
+        "W2": init(k2, (HIDDEN, CLASSES)),
+        "b2": jnp.zeros(CLASSES),
     }
 
 
@@ -35,11 +36,12 @@ def mlp_logits(params: Params, x: jax.Array) -> jax.Array:
     return z
 
 
-def mlp_loss(params: Params, x: jax.Array, p: jax.Array) -> jax.Array:
-    """Mean cross-entropy between the true distributions `p` and the network's `q`."""
+def mlp_loss(params: Params, x: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross-entropy between the truth p, one class for certain, and the network's guess q."""
     z = mlp_logits(params, x)
-    log_q = jax.nn.log_softmax(z)
-    return -jnp.mean(jnp.sum(p * log_q, axis=-1))
+    p = jnp.eye(CLASSES)[labels]
+    q = jax.nn.softmax(z)
+    return -jnp.mean(jnp.sum(p * jnp.log(q), axis=-1))
 
 
 def lenet_init(key: jax.Array) -> Params:

@@ -21,10 +21,9 @@ SHIFT = 2
 
 
 class Examples(NamedTuple):
-    """Inputs of a network, what its loss compares with, and the true classes."""
+    """Inputs of a network, and the true classes."""
 
     inputs: jax.Array
-    targets: jax.Array
     labels: jax.Array
 
 
@@ -61,8 +60,8 @@ def mlp(digits: Digits) -> Task:
         init=models.mlp_init,
         logits=models.mlp_logits,
         loss=models.mlp_loss,
-        train=Examples(digits.train.x, digits.train.p, digits.train.labels),
-        held_out=Examples(digits.held_out.x, digits.held_out.p, digits.held_out.labels),
+        train=Examples(digits.train.x, digits.train.labels),
+        held_out=Examples(digits.held_out.x, digits.held_out.labels),
         vary=add_noise,
         epochs=60,
         batch=64,
@@ -79,8 +78,8 @@ def lenet(digits: Digits) -> Task:
         init=models.lenet_init,
         logits=models.lenet_logits,
         loss=models.lenet_loss,
-        train=Examples(digits.train.images, digits.train.labels, digits.train.labels),
-        held_out=Examples(digits.held_out.images, digits.held_out.labels, digits.held_out.labels),
+        train=Examples(digits.train.images, digits.train.labels),
+        held_out=Examples(digits.held_out.images, digits.held_out.labels),
         vary=shift,
         epochs=30,
         batch=32,

@@ -63,8 +63,8 @@ def run(output: Path, *, quick: bool = False) -> list[str]:
 
 def first_batch(task: Task) -> tuple[Params, jax.Array, jax.Array]:
     """Arguments of the loss: random parameters, and as many images as a step of training sees."""
-    inputs, targets, _ = task.train
-    return task.init(jax.random.key(SEED)), inputs[: task.batch], targets[: task.batch]
+    inputs, labels = task.train
+    return task.init(jax.random.key(SEED)), inputs[: task.batch], labels[: task.batch]
 
 
 def show_gradient(screen: Screen, task: Task, file: Path) -> None:
@@ -103,9 +103,9 @@ def check_accuracy(task: Task, result: tuple[Params, list[Progress]]) -> Check:
 
 def check_hvp(screen: Screen, task: Task, params: Params) -> Check:
     """Random directions, at the trained parameters."""
-    _, inputs, targets = first_batch(task)
+    _, inputs, labels = first_batch(task)
     keys = list(jax.random.split(jax.random.key(SEED), DIRECTIONS))
-    errors = hvp_errors(task.loss, params, inputs, targets, keys=keys)
+    errors = hvp_errors(task.loss, params, inputs, labels, keys=keys)
     for number, error in enumerate(errors, start=1):
         screen.say(f"direction {number}: relative error {error:.1e}")
     return Check(f"{task.name}: Hessian-vector product, relative error", max(errors), HVP_BOUND)

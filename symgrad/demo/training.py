@@ -24,7 +24,7 @@ class Progress(NamedTuple):
 
 
 Step = Callable[[Params, Any, jax.Array, jax.Array], tuple[Any, Any]]
-"""`(params, optimizer_state, inputs, targets) -> (params, optimizer_state)`"""
+"""`(params, optimizer_state, inputs, labels) -> (params, optimizer_state)`"""
 
 
 def fit(
@@ -40,8 +40,8 @@ def fit(
     state = optimizer.init(params)
     history = []
     for epoch_key in epoch_keys:
-        for key, inputs, targets in minibatches(epoch_key, task.train, task.batch):
-            params, state = step(params, state, vary(key, inputs), targets)
+        for key, inputs, labels in minibatches(epoch_key, task.train, task.batch):
+            params, state = step(params, state, vary(key, inputs), labels)
         history.append(measure(params))
         after_epoch(history[-1])
     return params, history
@@ -59,8 +59,8 @@ def make_step(task: Task, optimizer: optax.GradientTransformation) -> Step:
     value_and_grad = sg.value_and_grad(task.loss)
 
     @jax.jit
-    def step(params: Params, state: Any, inputs: jax.Array, targets: jax.Array) -> tuple[Any, Any]:
-        _, gradient = value_and_grad(params, inputs, targets)
+    def step(params: Params, state: Any, inputs: jax.Array, labels: jax.Array) -> tuple[Any, Any]:
+        _, gradient = value_and_grad(params, inputs, labels)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
@@ -74,8 +74,8 @@ def make_measure(task: Task) -> Callable[[Params], Progress]:
     def numbers(params: Params, train: Examples, held_out: Examples) -> tuple[jax.Array, ...]:
         guesses = jnp.argmax(task.logits(params, held_out.inputs), axis=-1)
         return (
-            task.loss(params, train.inputs, train.targets),
-            task.loss(params, held_out.inputs, held_out.targets),
+            task.loss(params, train.inputs, train.labels),
+            task.loss(params, held_out.inputs, held_out.labels),
             jnp.mean(guesses == held_out.labels),
         )
 
@@ -85,9 +85,9 @@ def make_measure(task: Task) -> Callable[[Params], Progress]:
 def minibatches(
     key: jax.Array, examples: Examples, size: int
 ) -> Iterator[tuple[jax.Array, jax.Array, jax.Array]]:
-    """A key, inputs and targets for each minibatch of a fresh shuffle; a short rest is left out."""
+    """A key, inputs and labels for each minibatch of a fresh shuffle; a short rest is left out."""
     count = len(examples.inputs) // size
     order_key, *keys = jax.random.split(key, 1 + count)
     order = jax.random.permutation(order_key, len(examples.inputs))
     for key, rows in zip(keys, order[: count * size].reshape(count, size), strict=True):
-        yield key, examples.inputs[rows], examples.targets[rows]
+        yield key, examples.inputs[rows], examples.labels[rows]

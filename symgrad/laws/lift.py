@@ -14,8 +14,8 @@ import numpy as np
 
 from symgrad.expr import Expr, add, div, mul, neg, sub
 from symgrad.ops.index import gather_fill, gather_op
-from symgrad.ops.indexing import PROMISE, Indexing
-from symgrad.ops.pick import pick
+from symgrad.ops.indexing import PROMISE, Indexing, rows
+from symgrad.ops.pick import from_start, pick
 from symgrad.ops.pointwise import (
     abs_,
     and_,
@@ -275,13 +275,28 @@ def entry_of_each_row(e: Expr) -> Expr | None:
     if not single or not defined or not x.type.inexact:
         return None
     axis = _free_axis(indexing, indices)
-    rows = () if axis is None else (*x.shape[:axis], *x.shape[axis + 1 :])
-    if axis is None or e.type.size != math.prod(rows):
+    others = () if axis is None else (*x.shape[:axis], *x.shape[axis + 1 :])
+    if axis is None or e.type.size != math.prod(others):
         return None
     labels = indices[indexing.start_index_map.index(axis)]
     within = indexing.mode is PROMISE
-    picked = pick(x, reshape(labels, shape=rows), axis=axis, within=within)
+    picked = pick(x, reshape(labels, shape=others), axis=axis, within=within)
     return reshape(picked, shape=e.shape)
+
+
+@rewrites(gather_op, exact=True)
+def row_of_identity(e: Expr) -> Expr | None:
+    """eye(n)[labels] = one_hot(labels, n)"""
+    x, *indices = e.args
+    indexing = e.params["indexing"]
+    identity = x.op is one_hot and x.args[0].op is iota and x.shape == x.shape[:1] * 2
+    if not identity or len(indices) != 1 or indexing.mode is not PROMISE:
+        return None
+    (labels,) = indices
+    if indexing != rows(x.shape, labels.ndim):
+        return None
+    place = from_start(labels, x.shape[0])
+    return one_hot(place, axis=labels.ndim, size=x.shape[0], dtype=x.dtype, within=True)
 
 
 def _free_axis(indexing: Indexing, indices: Sequence[Expr]) -> int | None:

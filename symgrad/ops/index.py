@@ -91,7 +91,7 @@ gather_op = Op(
 """Windows of the first operand, as `jax.lax.gather`; one to be filled is filled with 0."""
 
 gather_fill = Op(
-    "gather_fill",
+    "take",
     _gather_type,
     gather_source,
     Custom(
@@ -317,12 +317,11 @@ def _column(indices: Expr, number: int) -> Expr:
     """One entry of the index vectors; what was stacked from columns gives the column back."""
     last = indices.ndim - 1
     while indices.op is concatenate and indices.params["axis"] == last:
-        offset = 0
-        for part in indices.args:
-            if number < offset + part.shape[last]:
-                break
-            offset += part.shape[last]
-        indices, number = part, number - offset
+        parts = iter(indices.args)
+        indices = next(parts)
+        while number >= indices.shape[last]:
+            number -= indices.shape[last]
+            indices = next(parts)
     shape = indices.shape[:-1]
     if indices.shape[last] != 1:
         start, stop = (0,) * last + (number,), (*shape, number + 1)
@@ -379,7 +378,9 @@ def _unwrapped(indices: Sequence[Expr], sizes: Sequence[int]) -> tuple[Sequence[
     return indices, False
 
 
-def _placed(x: Expr, indices: Expr, indexing: Indexing) -> tuple[Sequence[Expr], Indexing]:
+def _placed(
+    x: Expr, indices: Expr, indexing: Indexing, *, along_axis: bool = True
+) -> tuple[Sequence[Expr], Indexing]:
     """Index operands for the columns of `indices`; starts that are known become parameters."""
     columns = {a: _column(indices, k) for k, a in enumerate(indexing.start_index_map)}
     sizes, starts = indexing.slice_sizes, [0] * x.ndim
@@ -392,7 +393,7 @@ def _placed(x: Expr, indices: Expr, indexing: Indexing) -> tuple[Sequence[Expr],
             del columns[axis]
     indexing = replace(indexing, starts=tuple(starts), start_index_map=tuple(columns))
     rank = indices.ndim - 1
-    if has_notation(indexing, x.shape, rank):
+    if has_notation(indexing, x.shape, rank, along_axis=along_axis):
         plain, wrap = _unwrapped(list(columns.values()), [x.shape[a] for a in columns])
         return plain, replace(indexing, wrap=wrap)
     return list(columns.values()), indexing
@@ -434,5 +435,6 @@ def write_windows(op: Op, x: Expr, indices: Expr, updates: Expr, indexing: Index
     window = iter([updates.shape[a] for a in indexing.offset_dims])
     hidden = (*indexing.collapsed_slice_dims, *indexing.operand_batching_dims)
     sizes = tuple(1 if a in hidden else next(window) for a in range(x.ndim))
-    operands, indexing = _placed(x, indices, replace(indexing, slice_sizes=sizes))
+    indexing = replace(indexing, slice_sizes=sizes)
+    operands, indexing = _placed(x, indices, indexing, along_axis=op is scatter_add)
     return op(x, updates, *operands, indexing=indexing)

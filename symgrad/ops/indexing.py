@@ -73,6 +73,8 @@ def rows(shape: Shape, rank: int, axis: int = 0) -> Indexing:
 
 def entries_along(rank: int, axis: int) -> Indexing:
     """What `jnp.take_along_axis(x, i, axis)` reads, indices known to be inside."""
+    if rank == 1:
+        return rows((1,), 1)
     others = tuple(a for a in range(rank) if a != axis)
     return Indexing(
         slice_sizes=(1,) * rank,
@@ -221,7 +223,9 @@ def _subscript_source(e: Expr, index: str) -> str:
     """`x[i]`, `jnp.take`, or `x.at[i].get` with everything that differs from plain indexing."""
     indexing = e.params["indexing"]
     row = _axis_of_rows(indexing, e.args[0].shape)
-    promises = _promises(indexing) if _batch(e, 1) else []
+    # That indices are unique is a promise to those who write.
+    in_order = indexing.indices_are_sorted and _batch(e, 1) != ()
+    promises = ["indices_are_sorted=True"] if in_order else []
     match indexing.mode, indexing.wrap:
         case GatherScatterMode.PROMISE_IN_BOUNDS, True if not promises:
             return f"x[{index}]"
@@ -297,12 +301,12 @@ def _lax_gather_source(e: Expr) -> str:
     return call_source(f"lax.gather(x, {_stacked_source(e, 1)}, {numbers}", options)
 
 
-def add_along_axis(x, i, u, axis, unique_indices=False):
+def add_along_axis(x, i, u, axis, mode=None, unique_indices=False):
     """`x` with `u` added at the entries that `jnp.take_along_axis(x, i, axis)` reads."""
     i = jnp.where(i < 0, i + x.shape[axis], i)
     others = tuple(a for a in range(x.ndim) if a != axis)
     numbers = lax.ScatterDimensionNumbers((), (axis,), (axis,), others, others)
-    return lax.scatter_add(x, i[..., None], u, numbers, unique_indices=unique_indices)
+    return lax.scatter_add(x, i[..., None], u, numbers, mode=mode, unique_indices=unique_indices)
 
 
 def scatter_source(function: str, method: str) -> Callable[[Expr], str]:
@@ -312,22 +316,22 @@ def scatter_source(function: str, method: str) -> Callable[[Expr], str]:
         index = _subscript(indexing, shape, rank, first=2)
         if index is not None:
             options = _promises(indexing) if rank else []
-            # Writing treats a broken promise as it treats what is to be dropped.
-            options += ['mode="clip"'] if indexing.mode is CLIP else []
+            options += _drop_source(indexing)
             options += [] if indexing.wrap else ["wrap_negative_indices=False"]
             return call_source(f"x.at[{index}].{method}(y", options)
         along = _axis_of_entries(indexing, shape, rank)
-        if along is not None and method == "add" and _along_axis_suits(indexing):
+        if along is not None and method == "add" and (indexing.wrap or indexing.mode is PROMISE):
             axis, missing = along
-            options = [o for o in _promises(indexing) if "unique" in o]
+            options = [o for o in _promises(indexing) if "unique" in o] + _drop_source(indexing)
             return call_source(f"add_along_axis(x, z{missing}, y{missing}, axis={axis}", options)
         return _lax_scatter_source(e, function)
 
     return source
 
 
-def _along_axis_suits(indexing: Indexing) -> bool:
-    return indexing.mode is PROMISE or (indexing.mode is FILL and indexing.wrap)
+def _drop_source(indexing: Indexing) -> list[str]:
+    """Writing treats a broken promise as it treats what is to be dropped, which is the default."""
+    return [_mode_source(CLIP)] if indexing.mode is CLIP else []
 
 
 def _lax_scatter_source(e: Expr, function: str) -> str:
@@ -346,7 +350,12 @@ def _lax_scatter_source(e: Expr, function: str) -> str:
     return call_source(f"lax.{function}(x, {_stacked_source(e, 2)}, y, {numbers}", options)
 
 
-def has_notation(indexing: Indexing, shape: Shape, rank: int) -> bool:
-    """Whether NumPy has a way to write this down, in which negative indices count from the end."""
-    along = _axis_of_entries(indexing, shape, rank)
-    return along is not None or _subscript(indexing, shape, rank) is not None
+def has_notation(indexing: Indexing, shape: Shape, rank: int, *, along_axis: bool = True) -> bool:
+    """Whether NumPy has a way to write this down, in which negative indices count from the end.
+
+    Args:
+        along_axis: whether there is a function that selects as `jnp.take_along_axis` does.
+    """
+    if along_axis and _axis_of_entries(indexing, shape, rank) is not None:
+        return True
+    return _subscript(indexing, shape, rank) is not None

@@ -31,7 +31,7 @@ def _pick_source(e: Expr) -> str:
     return f"jnp.take_along_axis(x, y[{column}], axis={axis})[{entry}]"
 
 
-def _from_start(labels: Expr, size: int) -> Expr:
+def from_start(labels: Expr, size: int) -> Expr:
     """Labels with negative ones counted from the end."""
     if jax.dtypes.issubdtype(labels.dtype, np.unsignedinteger):
         return labels
@@ -42,7 +42,7 @@ def _pick_adjoint(g: Expr, y: Expr, x: Expr, labels: Expr) -> Expr:
     """The cotangent goes where the entry came from: a one-hot row times the cotangent."""
     axis, within = y.params["axis"], y.params["within"]
     size = x.shape[axis]
-    place = _from_start(labels, size)
+    place = from_start(labels, size)
     hot = one_hot(place, axis=axis, size=size, dtype=x.dtype, within=within)
     return hot * expand(g, (axis,), x.shape)
 
