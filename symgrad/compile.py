@@ -1,11 +1,15 @@
-"""From emitted text to a function that runs under `jax.jit`.
+"""From a graph to a function that runs under `jax.jit`.
 
 The only place that executes generated text. The text is registered with
 `linecache`, so tracebacks, debuggers and profilers show its lines.
+
+A program with derivative rules of the user's carries them on: symgrad, when it traces
+the program again, reads its graph, and JAX differentiates it by the graph's pushforward.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import linecache
 from collections.abc import Callable, Sequence
@@ -13,10 +17,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
-from symgrad.emit.source import Program
-from symgrad.expr import Type
+from symgrad.derive import pushforward
+from symgrad.emit.source import Program, emit
+from symgrad.expr import Type, fresh
+from symgrad.laws.book import phases
+from symgrad.ops.bodies import instantiate
+from symgrad.ops.calls import has_custom, inline_custom
+from symgrad.rewrite import simplify
 from symgrad.tracing import with_weak_type
+from symgrad.tracing.programs import Known, new_file, remember
+from symgrad.walk import Graph, types_of
+
+Function = Callable[..., list[Any]]
+"""Leaves in, list of leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +40,42 @@ class Executable:
 
     Attributes:
         program: its text.
-        function: leaves in, list of leaves out; traceable by JAX.
-        jitted: the same under `jax.jit`.
+        jitted: leaves in, list of leaves out, under `jax.jit`.
     """
 
     program: Program
-    function: Callable[..., list[Any]]
     jitted: Any
 
 
 def compile_program(
-    program: Program, outputs: Sequence[Type], donate: tuple[int, ...] = ()
+    program: Program, graph: Graph, outputs: Sequence[Type], donate: tuple[int, ...] = ()
 ) -> Executable:
     """Define the program's function and hand it to `jax.jit`.
 
     Args:
+        graph: what the program computes, with the user's derivative rules still in it.
         outputs: the types of the results, weak-type flags included.
         donate: numbers of the inputs whose memory may be reused.
     """
-    emitted = load(program)
+    run = load(program, outputs)
+    if has_custom(graph):
+        run = _with_rules(run, graph)
+    file = new_file(program.name)
+    run.__name__ = run.__qualname__ = program.name
+    run.__code__ = run.__code__.replace(co_filename=file)
+    jitted = jax.jit(run, donate_argnums=donate)
+    remember(file, Known(graph, jitted))
+    return Executable(program, jitted)
+
+
+def load(program: Program, outputs: Sequence[Type]) -> Function:
+    """The function that a program's text defines, with captured arrays filled in."""
+    digest = hashlib.sha256(program.text.encode()).hexdigest()[:12]
+    file = f"<symgrad {program.name} {digest}>"
+    linecache.cache[file] = (len(program.text), None, program.text.splitlines(True), file)
+    namespace: dict[str, Any] = dict(program.foreign)
+    exec(compile(program.text, file, "exec"), namespace)
+    emitted = namespace[program.name]
     arrays = tuple(c.array for c in program.captured)
 
     def run(*leaves: Any) -> list[Any]:
@@ -53,15 +85,39 @@ def compile_program(
         found = found if isinstance(found, tuple) else (found,)
         return [with_weak_type(f, t.weak) for f, t in zip(found, outputs, strict=True)]
 
-    run.__name__ = run.__qualname__ = program.name
-    return Executable(program, run, jax.jit(run, donate_argnums=donate))
+    return run
 
 
-def load(program: Program) -> Callable[..., Any]:
-    """The function that a program's text defines."""
-    digest = hashlib.sha256(program.text.encode()).hexdigest()[:12]
-    file = f"<symgrad {program.name} {digest}>"
-    linecache.cache[file] = (len(program.text), None, program.text.splitlines(True), file)
-    namespace: dict[str, Any] = dict(program.foreign)
-    exec(compile(program.text, file, "exec"), namespace)
-    return namespace[program.name]
+def _with_rules(run: Function, graph: Graph) -> Function:
+    """`run`, differentiated by the pushforward of `graph` instead of its own text."""
+
+    @functools.cache
+    def pushed() -> Function:
+        return _pushforward_function(graph)
+
+    def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        moving = [t for t, i in zip(tangents, graph.inputs, strict=True) if i.type.inexact]
+        found = iter(pushed()(*primals, *moving))
+        dots = [
+            next(found) if o.type.inexact else np.zeros(o.shape, jax.dtypes.float0)
+            for o in graph.outputs
+        ]
+        return run(*primals), dots
+
+    ruled = jax.custom_jvp(run)
+    ruled.defjvp(rule)
+    return lambda *leaves: ruled(*leaves)
+
+
+def _pushforward_function(graph: Graph) -> Function:
+    """Tangents of the inexact outputs, given the inputs and the tangents of the inexact ones."""
+    sources = [i for i in graph.inputs if i.type.inexact]
+    tangents = tuple(fresh(s.type) for s in sources)
+    slots = pushforward(graph.outputs, sources, tangents, graph.origins)
+    outputs = tuple(
+        instantiate(t, o) for t, o in zip(slots, graph.outputs, strict=True) if o.type.inexact
+    )
+    raw = Graph((*graph.inputs, *tangents), outputs, origins=graph.origins)
+    final = simplify(inline_custom(raw), phases("default")[1])
+    run = load(emit(final, "pushforward"), types_of(outputs))
+    return _with_rules(run, raw) if has_custom(raw) else run

@@ -109,7 +109,7 @@ class Graph(walk.Graph):
     def compile(self, name: str = "program") -> Any:
         """A jitted function of the flat inputs, returning one array or a tuple."""
         types = walk.types_of(self.outputs)
-        executable = compile_program(emit(inline_custom(self), name), types)
+        executable = compile_program(emit(inline_custom(self), name), self, types)
 
         def run(*leaves: Any) -> Any:
             found = executable.jitted(*leaves)

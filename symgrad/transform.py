@@ -265,7 +265,7 @@ class Transformed:
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, log),
-            compile_program(program, derived.types, donate),
+            compile_program(program, raw, derived.types, donate),
             derived.rebuild,
             report.Report(
                 self.__name__,

@@ -49,49 +49,53 @@ XS = np.linspace(-1.0, 1.5, 12).reshape(4, 3)
 A = np.array([[0.2, -0.4, 0.1], [0.3, 0.5, -0.2], [-0.1, 0.2, 0.4]])
 
 
+def floats(tree: Any) -> list[Any]:
+    """The leaves that have derivatives."""
+    leaves = jax.tree.leaves(tree)
+    return [leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+
+
 def scalar(fun: Callable[..., Any]) -> Callable[..., Any]:
     """Every output of `fun`, weighted differently, as one number to differentiate."""
 
     def weighted(x):
-        leaves = jax.tree.leaves(fun(x))
-        floats = [leaf for leaf in leaves if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
         return sum(
             jnp.sum(jnp.cos(0.3 + jnp.arange(jnp.size(y))) * jnp.ravel(y)) * (i + 1.0)
-            for i, y in enumerate(floats)
+            for i, y in enumerate(floats(fun(x)))
         )
 
     return weighted
 
 
-def reference(sample: Sample) -> Any:
-    """What JAX finds, all of it in one compilation."""
+def direction(x: Any) -> Any:
+    return jnp.cos(1.0 + jnp.arange(jnp.size(x), dtype=x.dtype)).reshape(x.shape)
 
-    @jax.jit
-    def everything(x):
-        v = jnp.cos(1.0 + jnp.arange(jnp.size(x), dtype=x.dtype)).reshape(x.shape)
-        found = {"value": sample.fun(x), "pushed": jax.jvp(scalar(sample.fun), (x,), (v,))[1]}
-        if sample.reverse:
-            gradient = jax.grad(scalar(sample.fun))
-            found |= {"gradient": gradient(x), "hvp": jax.jvp(gradient, (x,), (v,))[1]}
-            found |= {"jacrev": jax.jacrev(sample.fun)(x)}
-        return found
 
-    return everything(sample.at)
+def by_symgrad(sample: Sample, x: Any) -> dict[str, Any]:
+    loss, v = scalar(sample.fun), direction(x)
+    found = {"value": sg.jit(sample.fun)(x), "pushed": sg.jvp(loss, (x,), (v,))[1]}
+    if sample.reverse:
+        found |= {"gradient": sg.grad(loss)(x), "hvp": sg.hvp(loss)(v, x)}
+        found |= {"jacrev": sg.jacrev(lambda x: floats(sample.fun(x)))(x)}
+    return found
+
+
+def by_jax(sample: Sample, x: Any) -> dict[str, Any]:
+    loss, v = scalar(sample.fun), direction(x)
+    found = {"value": sample.fun(x), "pushed": jax.jvp(loss, (x,), (v,))[1]}
+    if sample.reverse:
+        found |= {"gradient": jax.grad(loss)(x), "hvp": jax.jvp(jax.grad(loss), (x,), (v,))[1]}
+        found |= {"jacrev": jax.jacrev(lambda x: floats(sample.fun(x)))(x)}
+    return found
 
 
 def check_all(sample: Sample) -> None:
+    """Everything by symgrad in one compilation, and by JAX in another."""
     x = jnp.asarray(sample.at)
-    v = jnp.cos(1.0 + jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
-    expected = reference(sample)
-    found = {"value": sg.jit(sample.fun)(x)}
-    found["pushed"] = sg.jvp(scalar(sample.fun), (x,), (v,))[1]
-    if sample.reverse:
-        found["gradient"] = sg.grad(scalar(sample.fun))(x)
-        found["hvp"] = sg.hvp(scalar(sample.fun))(v, x)
-        found["jacrev"] = sg.jacrev(sample.fun)(x)
-    for name, result in found.items():
-        close(result, expected[name], TOLERANCE, 1.0)
-        same_types(result, expected[name])
+    found, expected = (jax.jit(functools.partial(by, sample))(x) for by in (by_symgrad, by_jax))
+    for name in expected:
+        close(found[name], expected[name], TOLERANCE, 1.0)
+        same_types(found[name], expected[name])
 
 
 # Functions with rules of their own
@@ -186,6 +190,26 @@ def closed_over(x):
     return inner(jnp.sin(x))
 
 
+def closed_over_backwards(x):
+    @jax.custom_vjp
+    def inner(y):
+        return y * W_CLOSED
+
+    inner.defvjp(lambda y: (inner(y), y), lambda y, g: (4.0 * g * W_CLOSED * y,))
+    return inner(jnp.sin(x))
+
+
+def closed_over_twice(x):
+    """The same constant reaches two calls, one of them under jit."""
+
+    @jax.custom_jvp
+    def inner(y):
+        return y * W_CLOSED
+
+    inner.defjvp(lambda p, t: (inner(p[0]), 4.0 * p[0] * W_CLOSED * t[0]))
+    return inner(jnp.sin(x)) * jnp.sum(jax.jit(inner)(x))
+
+
 W_CLOSED = np.array([1.0, -2.0, 0.5])
 
 
@@ -200,6 +224,7 @@ CUSTOM = {
     "custom_jvp, one output used": Sample(lambda x: sine_and_cosine(x, 2.0 * x)[1] * x, V),
     "custom_jvp of an integer": Sample(lambda x: repeated(x, 3), V),
     "custom_jvp over a constant": Sample(closed_over, V),
+    "custom_jvp over constants, twice": Sample(closed_over_twice, V),
     "custom_jvp of itself": Sample(lambda x: clipped(clipped(2.0 * x) * x), V),
     "custom_jvp under vmap": Sample(jax.vmap(clipped), 2.0 * V),
     "custom_jvp under jit": Sample(lambda x: jax.jit(clipped)(2.0 * x), V),
@@ -207,23 +232,15 @@ CUSTOM = {
     "custom_vjp of a number": Sample(lambda x: scaled_gradient(3.0, x**2), V),
     "custom_vjp of trees": Sample(lambda x: two_outputs(x, 1, x[::-1] + 1.0), V),
     "custom_vjp, one output used": Sample(lambda x: two_outputs(x, 2, x**2)[1]["sum"], V),
+    "custom_vjp over a constant": Sample(closed_over_backwards, V),
     "custom_vjp under vmap": Sample(jax.vmap(straight_through), 2.0 * V),
     "checkpoint": Sample(jax.checkpoint(lambda x: jnp.sin(jnp.sin(x) * x)), V),
     "stop_gradient": Sample(lambda x: lax.stop_gradient(jnp.sin(x)) * x**2, V),
     "stop_gradient of all": Sample(lambda x: lax.stop_gradient(x) + 0.0 * x, V),
-    "linear_solve by hand": Sample(lambda x: lax.custom_root(
-        lambda y: y**3 - x, jnp.ones(3), lambda f, y: _newton(f, y), lambda g, y: y / g(jnp.ones(3))
-    ), np.array([0.5, 1.5, 2.0])),
-}  # fmt: skip
+}
 
 
-def _newton(f, y):
-    for _ in range(30):
-        y = y - f(y) / (3.0 * y**2)
-    return y
-
-
-@pytest.mark.parametrize("name", [n for n in CUSTOM if n != "linear_solve by hand"])
+@pytest.mark.parametrize("name", CUSTOM)
 def test_custom_rules(name):
     sample = CUSTOM[name]
     vjp_only = name.startswith("custom_vjp")
@@ -246,6 +263,19 @@ def test_rules_are_honoured_where_they_are_not_the_derivative():
     close(sg.hessian(clipped)(x), 1.7, TOLERANCE)
     close(sg.grad(straight_through)(x), 1.7, TOLERANCE)
     close(sg.grad(sg.grad(straight_through))(x), 1.0, TOLERANCE)
+
+
+@pytest.mark.parametrize("fun", [clipped, straight_through, jax.nn.relu, closed_over])
+def test_rules_are_honoured_through_nested_transformations(fun):
+    """The gradient made by one `sg.grad` is differentiated by another, and by JAX."""
+
+    def slope(m, x):
+        return jnp.sum(m.grad(lambda x: jnp.sum(fun(x) ** 2))(x) ** 2)
+
+    expected = jax.jit(jax.grad(lambda x: slope(jax, x)))(2.0 * V)
+    close(sg.grad(lambda x: slope(sg, x))(2.0 * V), expected, TOLERANCE)
+    close(jax.jit(jax.grad(lambda x: slope(sg, x)))(2.0 * V), expected, TOLERANCE)
+    close(sg.grad(lambda x: slope(jax, x))(2.0 * V), expected, TOLERANCE)
 
 
 def test_forward_mode_of_a_custom_vjp():
@@ -306,12 +336,9 @@ def scan_with_custom_rule(x):
     return lax.scan(step, x, jnp.asarray(XS))
 
 
-def scan_of_rules(x):
-    def step(c, r):
-        c = clipped(c * r + 0.5)
-        return c, jax.nn.relu(c)
-
-    return lax.scan(step, x, jnp.asarray(XS))
+def clipped_step(c, r):
+    c = clipped(c * r + 0.5)
+    return c, jax.nn.relu(c)
 
 
 def unused_outputs(x):
@@ -350,7 +377,6 @@ LOOPS = {
     "several carries": Sample(several_carries, V),
     "several slices": Sample(over_pieces, V),
     "nested": Sample(nested_scan, V),
-    "rules inside": Sample(scan_of_rules, V),
     "unused outputs": Sample(unused_outputs, V),
     "no iteration": Sample(lambda x: lax.scan(lambda c, r: (c * r, c), x, XS[:0]), V),
     "one iteration": Sample(lambda x: lax.scan(lambda c, r: (c * r, c), x, XS[:1]), V),
@@ -372,8 +398,8 @@ LOOPS = {
     ),
     "fori_loop": Sample(heat, V),
     "fori_loop with its counter": Sample(logistic_map, V),
-    "fori_loop from 2 down": Sample(
-        lambda x: lax.fori_loop(2, 5, lambda i, c: c.at[0].multiply(x[1]) + i, x), V
+    "fori_loop from 2": Sample(
+        lambda x: lax.fori_loop(2, 5, lambda i, c: c.at[0].add(x[1]) * c + i, x), V
     ),
     "map": Sample(lambda x: lax.map(lambda r: jnp.sin(r) * jnp.sum(r), x), XS),
     "map of batches": Sample(lambda x: lax.map(lambda r: jnp.exp(r[0]) * r, x, batch_size=2), XS),
@@ -389,7 +415,9 @@ LOOPS = {
     ),
     "cumulative": Sample(lambda x: (jnp.cumsum(jnp.sin(x)), jnp.cumprod(x)), V),
     "while_loop": Sample(
-        lambda x: lax.while_loop(lambda c: c[0] < 4, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x)),
+        lambda x: lax.while_loop(
+            lambda c: c[0] < 4, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x)
+        ),
         V,
         reverse=False,
     ),
@@ -400,7 +428,7 @@ LOOPS = {
     ),
     "while_loop in a scan": Sample(
         lambda x: lax.scan(
-            lambda c, r: (lax.while_loop(lambda d: d[0] < 3.0, lambda d: d * 1.5 + 1.0, c) * r, c),
+            lambda c, r: (lax.while_loop(lambda d: d[0] < 3.0, lambda d: d * 0.5 + 2.0, c) * r, c),
             x,
             XS,
         ),
@@ -413,6 +441,23 @@ LOOPS = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_loops(name):
     check_all(LOOPS[name])
+
+
+def unrolled(body, carry, xs):
+    ys = []
+    for row in xs:
+        carry, y = body(carry, row)
+        ys.append(y)
+    return carry, jnp.stack(ys)
+
+
+def test_rules_in_a_loop_are_honoured_to_second_order():
+    """As in the loop written out; JAX itself forgets the rule of a value that a `scan` carries."""
+    loop = Sample(lambda x: lax.scan(clipped_step, x, jnp.asarray(XS)), V)
+    written_out = Sample(lambda x: unrolled(clipped_step, x, jnp.asarray(XS)), V)
+    found = by_symgrad(loop, jnp.asarray(V))
+    expected = jax.jit(functools.partial(by_jax, written_out))(jnp.asarray(V))
+    close(found, expected, TOLERANCE, 1.0)
 
 
 def test_custom_vjp_in_a_loop():
@@ -619,7 +664,7 @@ NN = {
     "logsumexp along an axis": lambda x: jax.nn.logsumexp(x.reshape(2, -1), axis=1, keepdims=True),
     "logsumexp with weights": lambda x: jax.nn.logsumexp(x, b=jnp.arange(1.0, 7.0)),
     "logmeanexp": jax.nn.logmeanexp,
-    "softmax with a mask": lambda x: jax.nn.softmax(x, where=x < 1.0, initial=0.0),
+    "softmax with a mask": lambda x: jax.nn.softmax(x, where=x < 1.0),
     "standardize": jax.nn.standardize,
     "glu": jax.nn.glu,
     "one_hot": lambda x: jax.nn.one_hot(jnp.array([1, 0, 5, 2, 2, 9]), 4) * x[:, None],
@@ -653,15 +698,18 @@ def test_far_out_derivatives_stay_finite(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", [2, 3])
-@pytest.mark.parametrize("name", ["several carries", "nested", "rules inside", "fori_loop"])
+@pytest.mark.parametrize("name", ["several carries", "nested", "carries exchanged", "fori_loop"])
 def test_higher_orders_of_loops(name, order):
     """The gradient of the gradient, and of that, along fixed directions."""
     sample = LOOPS[name]
 
+    def along(fun):
+        return lambda x: jnp.sum(jnp.sin(jnp.arange(3.0)) * fun(x))
+
     def nested(m):
         fun = scalar(sample.fun)
         for _ in range(order):
-            fun = lambda x, fun=m.grad(fun): jnp.sum(jnp.sin(jnp.arange(3.0)) * fun(x))  # noqa: E731
+            fun = along(m.grad(fun))
         return fun
 
     close(nested(sg)(sample.at), jax.jit(nested(jax))(sample.at), TOLERANCE)

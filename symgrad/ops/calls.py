@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot
@@ -15,7 +15,7 @@ from symgrad.ops.bodies import (
     instantiate,
     plain_function,
 )
-from symgrad.walk import Graph, map_graphs
+from symgrad.walk import Graph, dependents, map_graphs, topological
 
 
 def _opaque_type(*operands: Type, name: str, call: Any, types: tuple[Type, ...]) -> Types:
@@ -92,20 +92,38 @@ custom_vjp = Op(
 )
 
 
-def inline_custom(graph: Graph) -> Graph:
-    """Once all derivatives are taken, a function with a rule of its own is just its body."""
+def has_custom(graph: Graph) -> bool:
+    """Whether a function with a rule of its own is called in a graph or in its bodies."""
+    return any(
+        node.op in (custom_jvp, custom_vjp)
+        or any(has_custom(f.graph) for f in (node.op.functions(node) if node.op.functions else ()))
+        for node in topological(graph.outputs)
+    )
+
+
+def inline_custom_below(graph: Graph, sources: Sequence[Expr]) -> Graph:
+    """A rule is linear in its tangents; functions that it applies to them need no rule."""
+    return inline_custom(graph, dependents(graph.nodes, sources))
+
+
+def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
+    """Once all derivatives are taken, a function with a rule of its own is just its body.
+
+    Args:
+        among: only these calls, all if None.
+    """
     done: dict[Expr, Expr] = {}
     inlined: dict[Expr, tuple[Expr, ...]] = {}
     origins = dict(graph.origins)
     for node in graph.nodes:
         if node.op is item and node.args[0] in inlined:
             done[node] = inlined[node.args[0]][node.params["index"]]
-        elif node.op in (custom_jvp, custom_vjp):
+        elif node.op in (custom_jvp, custom_vjp) and (among is None or node in among):
             body = inline_custom(node.params["body"])
             inlined[node] = body(*(done[a] for a in node.args))
             done[node] = inlined[node][0]
         else:
-            params = map_graphs(node.params, inline_custom)
+            params = node.params if among else map_graphs(node.params, inline_custom)
             args = tuple(done[a] for a in node.args)
             same = args == node.args and params == node.params
             done[node] = node if same else node.op(*args, **params)

@@ -135,7 +135,7 @@ minimum = _binary(
 
 
 def _clamp_type(low: Type, x: Type, high: Type) -> Type:
-    return Type(x.shape, elementwise_type(low, x, high).dtype, x.weak)
+    return Type(broadcast_types(low, x, high), elementwise_type(low, x, high).dtype, x.weak)
 
 
 clamp = Op(
@@ -372,9 +372,19 @@ bitcast = Op(
 )
 
 
+KINDS = (np.integer, np.floating, np.complexfloating)
+
+
 def is_widening(old: Any, new: Any) -> bool:
-    """Whether every value of the old dtype is a value of the new one."""
-    return old == new or np.can_cast(old, new, "safe")
+    """Whether every value of the old dtype is one of the new, and converts on as it did before.
+
+    From integers to floats is none: int64 does not fit into float64, and a float that is out of
+    range for an integer becomes the nearest one, where another integer would wrap around.
+    """
+    if old in (new, np.dtype(bool)):
+        return True
+    kinds = [next((k for k in KINDS if jax.dtypes.issubdtype(d, k)), None) for d in (old, new)]
+    return kinds[0] is kinds[1] is not None and np.can_cast(old, new, "safe")
 
 
 ELEMENTWISE = tuple(

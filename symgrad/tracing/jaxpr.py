@@ -23,7 +23,7 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, SymgradError, TracingError, TracingValueError
 from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import nested
+from symgrad.tracing import nested, programs
 from symgrad.tracing.indexing import INDEXING
 from symgrad.tracing.location import Place, frame_of_traceback, place_of, user_file
 from symgrad.tracing.nested import definition_of
@@ -174,8 +174,14 @@ class _Reader:
         JAX keeps the traced body for the next call, with the line of the first one.
         """
         jaxpr = getattr(inner, "jaxpr", inner)
+        file = definition_of(jaxpr).partition(" at ")[2].rpartition(":")[0]
+        graph = programs.behind(inner, file, operands)
+        if graph is not None:
+            nodes, origins = programs.applied(graph, operands)
+            self.origins = {**origins, **self.origins}
+            return nodes
         before = self._call_site
-        if before is None and not user_file(definition_of(jaxpr).partition(" at ")[2]):
+        if before is None and not user_file(file):
             self._call_site = place
         try:
             return self.read(jaxpr, getattr(inner, "consts", ()), operands)

@@ -30,6 +30,8 @@ def _user_code(code: CodeType) -> bool:
 
 def user_file(file: str) -> bool:
     """Whether a file is the user's: not of JAX, symgrad (its demo aside) or Python itself."""
+    if file.startswith("<symgrad "):
+        return False
     file = os.path.realpath(file)
     if file.startswith(_LIBRARY):
         return file.startswith(_DEMO)

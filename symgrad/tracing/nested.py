@@ -109,7 +109,8 @@ def _read_custom_jvp(
     def rule() -> Graph:
         jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*zeros_in)
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
-        return _with_zero_tangents(graph, zeros_out)
+        tangents = graph.inputs[len(operands) :]
+        return calls.inline_custom_below(_with_zero_tangents(graph, zeros_out), tangents)
 
     return calls.custom_jvp(*operands, body=read_graph(call_jaxpr), rule=calls.Rule(rule))
 

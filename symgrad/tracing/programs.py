@@ -1,0 +1,72 @@
+"""Programs that symgrad emitted itself: traced again, they are read as the graphs they came from.
+
+The text of a program has lost the user's own derivative rules, which were applied
+when it was made; its graph still has them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from symgrad.expr import Expr
+from symgrad.walk import Graph, Origins, rebuild, topological
+
+KEPT = 512
+"""How many programs are remembered, the latest ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An emitted program and the graph behind it."""
+
+    graph: Graph
+    jitted: Any
+
+
+_known: OrderedDict[str, Known] = OrderedDict()
+_serial = itertools.count(1)
+
+
+def new_file(name: str) -> str:
+    """A pseudo file name that no other program has."""
+    return f"<symgrad {name} #{next(_serial)}>"
+
+
+def remember(file: str, known: Known) -> None:
+    """Let calls of the program whose code is in `file` be read as its graph."""
+    _known[file] = known
+    while len(_known) > KEPT:
+        _known.popitem(last=False)
+
+
+def behind(closed: Any, file: str, operands: Sequence[Expr]) -> Graph | None:
+    """The graph behind a traced call, if it is a call of an emitted program and nothing else.
+
+    JAX derives other jaxprs from that of a program (batched, linearised), which keep its
+    name; only the very jaxpr that tracing the program gives is the program.
+    """
+    known = _known.get(file)
+    if known is None or len(operands) != len(known.graph.inputs):
+        return None
+    types = [o.type for o in operands]
+    avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
+    same = known.jitted.trace(*avals).jaxpr.jaxpr is closed.jaxpr
+    return known.graph if same else None
+
+
+def applied(graph: Graph, operands: Sequence[Expr]) -> tuple[tuple[Expr, ...], Origins]:
+    """The outputs of a graph for these operands, and where their nodes came from."""
+    done = dict(zip(graph.inputs, operands, strict=True))
+    origins: Origins = {}
+    for node in topological(graph.outputs):
+        if node not in done:
+            done[node] = rebuild(node, tuple(done[a] for a in node.args))
+            if node in graph.origins:
+                origins[done[node]] = graph.origins[node]
+    return tuple(done[o] for o in graph.outputs), origins

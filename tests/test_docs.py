@@ -1,0 +1,71 @@
+"""What the documents say is true: examples run, links and paths exist, the layers are those."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from test_layers import LAYERS
+
+import symgrad as sg
+from symgrad import api
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+EXAMPLES = [found for found in doctest.DocTestFinder().find(api, "symgrad") if found.examples]
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
+    """The line before each code block, and the block."""
+    text = page.read_text()
+    for found in BLOCK.finditer(text):
+        if found[1] == language:
+            yield text[: found.start(2)].count("\n"), found[2]
+
+
+@pages
+def test_examples_run(page: Path) -> None:
+    """Each page is one program; a failure shows the line of the page."""
+    namespace: dict[str, object] = {"__name__": page.stem}
+    with jax.enable_x64(False):
+        for line, source in blocks(page, "python"):
+            exec(compile("\n" * line + source, str(page), "exec"), namespace)
+
+
+@pages
+def test_links_lead_to_files(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pages
+def test_paths_exist(page: Path) -> None:
+    for path in re.findall(r"`((?:symgrad|tests|benchmarks|docs)/[\w/.]*)`", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_docstrings_of_the_interface_are_true(example: doctest.DocTest) -> None:
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    with jax.enable_x64(False):
+        assert runner.run(example, clear_globs=False).failed == 0
+
+
+def test_the_interface_is_shown_by_examples() -> None:
+    public = {name for name in vars(api) if hasattr(sg, name) and callable(getattr(api, name))}
+    assert public - {example.name.rpartition(".")[2] for example in EXAMPLES} == {"Pullback"}
+
+
+def test_the_design_lists_the_layers_that_are_enforced() -> None:
+    (text,) = (b for _, b in blocks(ROOT / "docs" / "design.md", "") if b.startswith("cli"))
+    known = {name for layer in LAYERS for name in layer}
+    listed = [[n for n in re.split(r"  +", line) if n in known] for line in text.splitlines()]
+    assert listed == [list(layer) for layer in reversed(LAYERS)]
