@@ -498,18 +498,31 @@ BODIES = (
     ),
 )
 
+WHOLE = _integer(-9, 9)
+COUNT = _integer(1, 4)
+
 INTEGERS = (
-    _of(pointwise.and_, jnp.bitwise_and, _integer(-9, 9), _integer(-9, 9)),
-    _of(pointwise.or_, jnp.bitwise_or, _integer(-9, 9), _integer(-9, 9)),
-    _of(pointwise.xor, jnp.bitwise_xor, _integer(-9, 9), _integer(-9, 9)),
-    _of(pointwise.not_, jnp.bitwise_not, _integer(-9, 9)),
-    _of(pointwise.and_, jnp.logical_and, _boolean(), _boolean(), about="logical"),
-    _of(pointwise.or_, jnp.logical_or, _boolean(), _boolean(), about="logical"),
-    _of(pointwise.xor, jnp.logical_xor, _boolean(), _boolean(), about="logical"),
+    _maps(pointwise.and_, jnp.bitwise_and, WHOLE, WHOLE),
+    _maps(pointwise.or_, jnp.bitwise_or, WHOLE, WHOLE),
+    _maps(pointwise.xor, jnp.bitwise_xor, WHOLE, WHOLE),
+    _maps(pointwise.shift_left, jnp.left_shift, WHOLE, COUNT),
+    _maps(
+        pointwise.shift_right_logical,
+        lambda x, n: lax.shift_right_logical(*jnp.broadcast_arrays(x, n)),
+        WHOLE,
+        COUNT,
+    ),
+    _maps(pointwise.shift_right_arithmetic, jnp.right_shift, WHOLE, COUNT),
+    _maps(pointwise.div, jnp.floor_divide, WHOLE, COUNT, about="of integers"),
+    _maps(pointwise.rem, jnp.remainder, WHOLE, COUNT, about="of integers"),
+    _maps(pointwise.and_, jnp.logical_and, _boolean(), _boolean(), about="logical"),
+    _maps(pointwise.or_, jnp.logical_or, _boolean(), _boolean(), about="logical"),
+    _maps(pointwise.xor, jnp.logical_xor, _boolean(), _boolean(), about="logical"),
+)
+
+BITS = (
+    _of(pointwise.not_, jnp.bitwise_not, WHOLE),
     _of(pointwise.not_, jnp.logical_not, _boolean(), about="logical"),
-    _of(pointwise.shift_left, jnp.left_shift, _integer(-9, 9), _integer(0, 4)),
-    _of(pointwise.shift_right_logical, lax.shift_right_logical, _integer(-9, 9), _integer(0, 4)),
-    _of(pointwise.shift_right_arithmetic, jnp.right_shift, _integer(-9, 9), _integer(0, 4)),
     _of(
         pointwise.bitcast,
         lambda x: lax.bitcast_convert_type(x, np.int32),
@@ -547,6 +560,7 @@ SAMPLES = (
     *CONTRACTIONS,
     *BODIES,
     *INTEGERS,
+    *BITS,
     *PLAIN,
 )
 

@@ -201,7 +201,7 @@ FAMILIES = [
         samples.SHAPE,
         samples.REDUCTIONS,
         samples.CONTRACTIONS,
-        (*samples.BODIES, *samples.INTEGERS, *samples.PLAIN),
+        (*samples.BODIES, *samples.INTEGERS, *samples.BITS, *samples.PLAIN),
     )
     for part in family(members)
 ]
@@ -326,6 +326,9 @@ def test_programs_are_their_text(members, float64, subtests):
                 if isinstance(error, Exception):
                     raise error
             assert text == second
+            assert not any(
+                word in t for word in ("jax.vjp", "jax.jvp", "jax.grad") for t in text.values()
+            )
             agree(*result, float64.tolerance)
 
 
@@ -349,7 +352,8 @@ MIXED = {
 
 @pytest.mark.parametrize("shapes", MIXED.values(), ids=MIXED)
 def test_entrywise_operations_broadcast(shapes, float64, subtests):
-    members = [s for s in samples.ENTRYWISE if len(s.operands) > 1 and s.op is not clamp]
+    entrywise = (*samples.ENTRYWISE, *samples.INTEGERS)
+    members = [s for s in entrywise if len(s.operands) > 1 and s.op is not clamp]
     problems = [Problem(s, np.float64, *((), *shapes)[-len(s.operands) :]) for s in members]
     check_first_order(problems, float64.tolerance, subtests)
 
@@ -426,6 +430,19 @@ def test_made_operations(made: Made, float64):
         for version in (derived, derived.simplify()):
             found = version.compile()(*args, *more)
             agree(jax.tree.leaves(found), jax.tree.leaves(wanted), float64.tolerance)
+
+
+def test_functions_that_close_over_traced_arrays(float64):
+    """Under `jax.jit` a function may close over values that are being traced."""
+
+    def slopes(by: Any, scale: Any, x: Any) -> Any:
+        closed = lambda x: jnp.sum(jnp.sin(scale * x) + scale)  # noqa: E731
+        value, pull = by.vjp(closed, x)
+        return value, by.grad(closed)(x), pull(scale), by.jvp(closed, (x,), (x,))
+
+    args = np.float64(1.5), np.arange(3.0)
+    found, wanted = jax.jit(lambda *args: [slopes(by, *args) for by in (sg, Jax)])(*args)
+    agree(found, wanted, float64.tolerance)
 
 
 # Dtypes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot, pullback
@@ -111,18 +111,38 @@ def _retreat(
             return cotangents, pulled
 
 
-def _residuals(pulled: Sequence[Slot], seeds: Sequence[Expr], body: Graph) -> list[Expr]:
-    """The values of the forward body that the backward body reads."""
+def _residuals(
+    pulled: Sequence[Slot], seeds: Sequence[Expr], body: Graph, kept: Set[Expr]
+) -> list[Expr]:
+    """The values of the forward body that the backward body reads.
+
+    A value that is cheap to compute from `kept` ones, which all iterations have
+    anyway, is computed again instead.
+    """
     order = topological([p for p in pulled if p is not None])
     backward = dependents(order, seeds)
     primal = dependents(topological(body.outputs + tuple(order)), body.inputs)
-    found = dict.fromkeys(
-        a
-        for node in order
-        if node in backward
-        for a in node.args
-        if a not in backward and a in primal
-    )
+    found: dict[Expr, None] = {}
+    for node in order:
+        if node in backward:
+            for arg in node.args:
+                if arg not in backward and arg in primal:
+                    found |= dict.fromkeys(_sources(arg, kept, primal) or (arg,))
+    return list(found)
+
+
+def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | None:
+    """The kept values a node is computed from entry by entry, None if it needs others."""
+    found: dict[Expr, None] = {}
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node in kept:
+            found[node] = None
+        elif node.op.elementwise:
+            stack.extend(a for a in node.args if a in primal)
+        else:
+            return None
     return list(found)
 
 
@@ -138,7 +158,8 @@ def _scan_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     seeds, pulled = _retreat(body, seeds, consts, carry)
     start = consts + carry
     sources = [s for s in seeds if s is not None]
-    residuals = _residuals(pulled, sources, body)
+    kept = {*body.inputs[:consts], *body.inputs[start:], *body.outputs[carry:]}
+    residuals = _residuals(pulled, sources, body, kept)
     varying = dependents(topological(body.outputs + tuple(residuals)), body.inputs[consts:])
     invariant = [r for r in residuals if r not in varying]
     slices = [r for r in residuals if r in varying]

@@ -11,7 +11,7 @@ import jax.core
 import jax.numpy as jnp
 from jax.extend import core as jex
 
-from symgrad.expr import Expr
+from symgrad.expr import Expr, fresh
 from symgrad.ops import branch, calls, loops, pointwise, shape
 from symgrad.walk import Graph
 
@@ -104,15 +104,26 @@ def _read_custom_jvp(
     known = _library_functions().get(definition_of(call_jaxpr.jaxpr))
     if known is not None and len(operands) == len(call_jaxpr.jaxpr.invars):
         return known(*operands)
-    zeros_in = [not o.type.inexact for o in operands]
+    closed, own = operands[:num_consts], operands[num_consts:]
 
     def rule() -> Graph:
-        jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*zeros_in)
+        jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*[not o.type.inexact for o in own])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
-        tangents = graph.inputs[len(operands) :]
-        return calls.inline_custom_below(_with_zero_tangents(graph, zeros_out), tangents)
+        primals, tangents = graph.inputs[: len(own)], graph.inputs[len(own) :]
+        plain = calls.inline_custom_below(_with_zero_tangents(graph, zeros_out), tangents)
+        inputs = (*_unread(closed), *primals, *_unread(_inexact(closed)), *tangents)
+        return Graph(inputs, plain.outputs, (), plain.origins)
 
     return calls.custom_jvp(*operands, body=read_graph(call_jaxpr), rule=calls.Rule(rule))
+
+
+def _unread(operands: Sequence[Expr]) -> list[Expr]:
+    """Inputs for values that a function closes over: its rules have them already."""
+    return [fresh(o.type) for o in operands]
+
+
+def _inexact(operands: Sequence[Expr]) -> list[Expr]:
+    return [o for o in operands if o.type.inexact]
 
 
 def _with_zero_tangents(graph: Graph, zeros_out: Sequence[bool]) -> Graph:
@@ -140,16 +151,17 @@ def _read_custom_vjp(
     if symbolic_zeros:
         return None
     body = read_graph(call_jaxpr)
+    closed, own = operands[:num_consts], operands[num_consts:]
 
     def forward() -> Graph:
         """Residuals as a function of the operands."""
-        jaxpr, consts = fwd_jaxpr_thunk.call_wrapped(*[o.type.inexact for o in operands])
+        jaxpr, consts = fwd_jaxpr_thunk.call_wrapped(*[o.type.inexact for o in own])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
         _, residual_tree, forwarded = out_trees()
         kept = iter(graph.outputs[: len(graph.outputs) - len(body.outputs)])
         found = [next(kept) if i is None else graph.inputs[i] for i in forwarded]
         assert len(found) == residual_tree.num_leaves
-        return Graph(graph.inputs, tuple(found), (), graph.origins)
+        return Graph((*_unread(closed), *graph.inputs), tuple(found), (), graph.origins)
 
     def backward() -> Graph:
         """Cotangents of the operands as a function of residuals and cotangents."""
@@ -164,11 +176,11 @@ def _read_custom_vjp(
         avals = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in types]
         graph = read_graph(jax.make_jaxpr(flat)(*avals))
         found = iter(graph.outputs)
-        full = tuple(
-            next(found) if p else shape.zeros(o.type)
-            for p, o in zip(present, operands, strict=True)
-        )
-        return Graph(graph.inputs, full, (), graph.origins)
+        full = [
+            next(found) if p else shape.zeros(o.type) for p, o in zip(present, own, strict=True)
+        ]
+        nothing = [shape.zeros(o.type) for o in closed]
+        return Graph(graph.inputs, (*nothing, *full), (), graph.origins)
 
     forward_rule = calls.Rule(forward)
     return calls.custom_vjp(

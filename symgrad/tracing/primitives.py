@@ -55,6 +55,16 @@ def _read_slice(x: Expr, *, start_indices: Any, limit_indices: Any, strides: Any
     return shape.slice_(x, start=tuple(start_indices), stop=tuple(limit_indices), step=step)
 
 
+def _read_split(x: Expr, *, sizes: Any, axis: int) -> tuple[Expr, ...]:
+    parts, start = [], 0
+    for size in sizes:
+        first = tuple(start if a == axis else 0 for a in range(x.ndim))
+        start += size
+        last = tuple(start if a == axis else n for a, n in enumerate(x.shape))
+        parts.append(shape.slice_(x, start=first, stop=last, step=(1,) * x.ndim))
+    return tuple(parts)
+
+
 def _read_pad(x: Expr, value: Expr, *, padding_config: Any) -> Expr:
     low, high, interior = (
         (tuple(c) for c in zip(*padding_config, strict=True))
@@ -159,6 +169,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "squeeze": lambda x, *, dimensions: shape.squeeze(x, tuple(dimensions)),
     "transpose": lambda x, *, permutation: shape.transpose(x, permutation=tuple(permutation)),
     "slice": _read_slice,
+    "split": _read_split,
     "pad": _read_pad,
     "concatenate": lambda *xs, dimension: shape.concatenate(*xs, axis=dimension),
     "rev": lambda x, *, dimensions: shape.reverse(x, axes=tuple(dimensions)),
