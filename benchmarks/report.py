@@ -40,10 +40,10 @@ needs less**:
 def machine() -> str:
     """The class of the machine, not its name."""
     device = jax.devices()[0]
-    kind = "CPU" if device.platform == "cpu" else device.device_kind
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    versions = f"Python {platform.python_version()}, jax {jax.__version__}"
-    return f"a {cores}-core {platform.machine()} machine ({kind}), {versions}"
+    cpu = f"a {cores}-core {platform.machine()} CPU"
+    where = cpu if device.platform == "cpu" else f"{device.device_kind} with {cpu}"
+    return f"{where}, Python {platform.python_version()}, jax {jax.__version__}"
 
 
 def markdown(results: Results) -> str:

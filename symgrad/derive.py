@@ -26,10 +26,11 @@ from symgrad.expr import (
     Type,
     fresh,
     item,
+    results,
 )
 from symgrad.ops.reduce import reduce_sum
 from symgrad.ops.shape import zeros
-from symgrad.walk import UNKNOWN, Origin, Origins, mark, topological
+from symgrad.walk import UNKNOWN, Origin, Origins, mark, substitute, topological
 
 Slot = Expr | None
 """A tangent or cotangent; None is a structural zero."""
@@ -63,16 +64,34 @@ def pullback(
         if cotangent is not None and output in active:
             _accumulate(pending, output, cotangent)
     sources = set(wrt)
+    ruled: list[Expr] = []
     for node in reversed(order):
         if node not in pending or node in sources:
             continue
         cotangent = pending.pop(node)
+        if isinstance(node.op.derivative, Custom) and node.op.derivative.primal:
+            ruled.append(node)
         contributions = _pull(node, cotangent, pending, active, origins)
         for arg, contribution in zip(node.args, contributions, strict=True):
             if contribution is not None and arg in active:
                 _accumulate(pending, arg, contribution)
                 _record(new_origins, arg, pending[arg], contribution, node, origins)
-    return [pending.get(source) for source in wrt]
+    return _with_primals([pending.get(source) for source in wrt], ruled[::-1], new_origins)
+
+
+def _with_primals(slots: list[Slot], ruled: Sequence[Expr], new_origins: Origins) -> list[Slot]:
+    """The slots with what rules of the user's compute in place of the functions they are for."""
+    replacement: dict[Expr, Expr] = {}
+    for node in ruled:
+        primals = node.op.derivative.primal(node)  # type: ignore[union-attr]
+        computed = substitute(primals, replacement)
+        replacement |= dict(zip(results(node), computed, strict=True))
+    if not replacement:
+        return slots
+    present = [s for s in slots if s is not None]
+    renamed = dict(zip(present, substitute(present, replacement), strict=True))
+    new_origins |= {new: new_origins[old] for old, new in renamed.items() if old in new_origins}
+    return [None if s is None else renamed[s] for s in slots]
 
 
 def pushforward(

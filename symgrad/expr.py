@@ -105,10 +105,13 @@ class Custom:
     """`pullback(g, ans, *args) -> cotangents`, `pushforward(tangents, ans, *args) -> tangent`.
 
     Ops with several results get and give tuples, with None for a structural zero.
+    `primal(node)`, where there is one, gives the results as they are computed in a
+    program that differentiates the operation: the user's rule may compute them its own way.
     """
 
     pullback: Callable[..., Any] | None = None
     pushforward: Callable[..., Any] | None = None
+    primal: Callable[[Expr], tuple[Expr, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

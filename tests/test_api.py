@@ -775,7 +775,8 @@ def test_methods_take_arrays_and_shapes(name):
 def test_source_is_the_text_that_runs():
     made, args = TRANSFORMED["grad"]
     source = made.source(*args)
-    assert source.startswith("import jax\n")
+    imports = [line for line in source.splitlines() if line.split()[:1] in (["import"], ["from"])]
+    assert imports and all(line.split()[1].startswith("jax") for line in imports)
     assert "def grad_loss(w, x):" in source
     assert "with respect to w" in source
     (plan,) = made._plans.values()

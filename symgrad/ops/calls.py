@@ -15,6 +15,7 @@ from symgrad.ops.bodies import (
     instantiate,
     plain_function,
 )
+from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, dependents, map_graphs, topological
 
 
@@ -60,11 +61,17 @@ def _custom_jvp_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     return as_given([next(found) if t.inexact else None for t in ans.types])
 
 
+def _custom_jvp_primal(node: Expr) -> tuple[Expr, ...]:
+    graph = node.params["rule"]()
+    still = [zeros(a.type) for a in node.args if a.type.inexact]
+    return graph(*node.args, *still)[: len(node.types)]
+
+
 custom_jvp = Op(
     "custom_jvp",
     _custom_type,
     "{body}(*xs)",
-    Custom(pushforward=_custom_jvp_push),
+    Custom(pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
     params=("body", "rule"),
     flops=lambda e: graph_flops(e.params["body"]),
     functions=lambda e: (plain_function("body", e.params["body"]),),
@@ -74,18 +81,22 @@ custom_jvp = Op(
 def _custom_vjp_pull(cotangents: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """The user's forward rule gives residuals, the backward rule maps them to cotangents."""
     given = [instantiate(c, r) for c, r in zip(as_tuple(cotangents), results(ans), strict=True)]
-    residuals = ans.params["forward"]()(*args)
+    residuals = ans.params["forward"]()(*args)[len(given) :]
     return tuple(
         slot if a.type.inexact else None
         for slot, a in zip(ans.params["backward"]()(*residuals, *given), args, strict=True)
     )
 
 
+def _custom_vjp_primal(node: Expr) -> tuple[Expr, ...]:
+    return node.params["forward"]()(*node.args)[: len(node.types)]
+
+
 custom_vjp = Op(
     "custom_vjp",
     _custom_type,
     "{body}(*xs)",
-    Custom(pullback=_custom_vjp_pull),
+    Custom(pullback=_custom_vjp_pull, primal=_custom_vjp_primal),
     params=("body", "forward", "backward"),
     flops=lambda e: graph_flops(e.params["body"]),
     functions=lambda e: (plain_function("body", e.params["body"]),),

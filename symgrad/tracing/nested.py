@@ -154,18 +154,20 @@ def _read_custom_vjp(
     closed, own = operands[:num_consts], operands[num_consts:]
 
     def forward() -> Graph:
-        """Residuals as a function of the operands."""
+        """Results and residuals as a function of the operands."""
         jaxpr, consts = fwd_jaxpr_thunk.call_wrapped(*[o.type.inexact for o in own])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
         _, residual_tree, forwarded = out_trees()
-        kept = iter(graph.outputs[: len(graph.outputs) - len(body.outputs)])
-        found = [next(kept) if i is None else graph.inputs[i] for i in forwarded]
-        assert len(found) == residual_tree.num_leaves
-        return Graph((*_unread(closed), *graph.inputs), tuple(found), (), graph.origins)
+        count = len(graph.outputs) - len(body.outputs)
+        inputs, kept = (*_unread(closed), *graph.inputs), iter(graph.outputs[:count])
+        residuals = [next(kept) if i is None else inputs[i] for i in forwarded]
+        assert len(residuals) == residual_tree.num_leaves
+        return Graph(inputs, (*graph.outputs[count:], *residuals), (), graph.origins)
 
     def backward() -> Graph:
         """Cotangents of the operands as a function of residuals and cotangents."""
-        types = [r.type for r in forward_rule().outputs] + [o.type for o in body.outputs]
+        residuals = forward_rule().outputs[len(body.outputs) :]
+        types = [r.type for r in (*residuals, *body.outputs)]
         present: list[bool] = []
 
         def flat(*values: Any) -> list[Any]:
