@@ -23,6 +23,7 @@ from symgrad.errors import OutputError as OutputError
 from symgrad.errors import ShapeError as ShapeError
 from symgrad.errors import SymgradError as SymgradError
 from symgrad.errors import TracingError as TracingError
+from symgrad.errors import TracingIndexError as TracingIndexError
 from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
 from symgrad.laws import book as _book

@@ -41,10 +41,12 @@ class Executable:
     Attributes:
         program: its text.
         jitted: leaves in, list of leaves out, under `jax.jit`.
+        known: lets another trace read the program as its graph.
     """
 
     program: Program
     jitted: Any
+    known: Known
 
 
 def compile_program(
@@ -64,8 +66,9 @@ def compile_program(
     run.__name__ = run.__qualname__ = program.name
     run.__code__ = run.__code__.replace(co_filename=file)
     jitted = jax.jit(run, donate_argnums=donate)
-    remember(file, Known(graph, jitted))
-    return Executable(program, jitted)
+    known = Known(graph, jitted)
+    remember(file, known)
+    return Executable(program, jitted, known)
 
 
 def load(program: Program, outputs: Sequence[Type]) -> Function:

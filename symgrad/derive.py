@@ -254,7 +254,8 @@ def _transposed_pushforward(
     pairs = zip(
         pushed if several else (pushed,), cotangent if several else (cotangent,), strict=True
     )
-    outputs, seeds = zip(*[(t, c) for t, c in pairs if t is not None], strict=True)
+    live = [(t, c) for t, c in pairs if t is not None and c is not None]
+    outputs, seeds = [t for t, _ in live], [c for _, c in live]
     sources = [t for t in tangents if t is not None]
     found = iter(pullback(outputs, seeds, sources, origins))
     return [None if t is None else next(found) for t in tangents]

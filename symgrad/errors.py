@@ -99,6 +99,10 @@ class TracingValueError(SymgradError, ValueError):
     """The function raised a ValueError while it was traced."""
 
 
+class TracingIndexError(SymgradError, IndexError):
+    """The function indexed an array in a way that is impossible or depends on values."""
+
+
 class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
     """A derivative was asked for where symgrad knows none, or where there is none.
 

@@ -250,6 +250,9 @@ class Expr(Operand):
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"nodes are immutable: cannot set {name!r}")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"nodes are immutable: cannot delete {name!r}")
+
     @classmethod
     def apply(cls, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         for arg in args:

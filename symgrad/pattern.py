@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from symgrad.expr import Expr, Op, Operand, Type, literal_value
 from symgrad.ops.shape import broadcast, full, spread
 
@@ -68,6 +70,8 @@ class Rule:
         rewrite: the node that equals the given one, None where the law does not apply.
         exact: whether every floating-point bit is kept.
         sides: both sides of an equation, None for a law about shapes.
+        derivatives_only: applied to nodes that differentiation made, never to the user's own:
+            the law re-associates products, and the user's order may guard against overflow.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Rule:
     rewrite: Callable[[Expr], Expr | None]
     exact: bool
     sides: tuple[Any, Any] | None = None
+    derivatives_only: bool = False
 
     def __repr__(self) -> str:
         return self.name
@@ -112,7 +117,9 @@ def equation(*, exact: bool, when: Callable[..., bool] | None = None) -> Callabl
     return make_rule
 
 
-def rewrites(*roots: Op, exact: bool) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
+def rewrites(
+    *roots: Op, exact: bool, derivatives_only: bool = False
+) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
     """Make a rule of a function from a node with one of these operations to an equal node."""
 
     def make_rule(function: Callable[[Expr], Expr | None]) -> Rule:
@@ -121,7 +128,9 @@ def rewrites(*roots: Op, exact: bool) -> Callable[[Callable[[Expr], Expr | None]
             return None if found is None or found is node else fit(found, node.type)
 
         law = inspect.getdoc(function) or function.__name__.replace("_", " ")
-        return Rule(function.__name__, law, roots, rewrite, exact)
+        return Rule(
+            function.__name__, law, roots, rewrite, exact, derivatives_only=derivatives_only
+        )
 
     return make_rule
 
@@ -150,8 +159,13 @@ def match(pattern: Any, node: Expr, bindings: Bindings) -> Iterator[Bindings]:
             yield bindings
     elif isinstance(pattern, Pattern):
         yield from _match_operation(pattern, node, bindings)
-    elif (value := uniform_value(node)) is not None and value == pattern:
+    elif (value := uniform_value(node)) is not None and _is_number(value, pattern):
         yield bindings
+
+
+def _is_number(value: Any, wanted: float) -> bool:
+    """Equality that tells zeros of different sign apart."""
+    return bool(value == wanted) and (value != 0 or np.signbit(value) == np.signbit(wanted))
 
 
 def _match_operation(pattern: Pattern, node: Expr, bindings: Bindings) -> Iterator[Bindings]:

@@ -92,11 +92,14 @@ def firings(log: Log) -> tuple[Firing, ...]:
 
 
 def opaque_nodes(graph: Graph) -> tuple[Opaque, ...]:
-    found = []
+    """The opaque operations of a graph and of the loop bodies and branches inside it."""
+    found: list[Opaque] = []
     for node in graph.nodes:
         if node.op is opaque:
             frame = graph.origins.get(node, UNKNOWN).frame
             found.append(Opaque(node.params["name"], short_place(frame) if frame else "?"))
+        for local in node.op.functions(node) if node.op.functions else ():
+            found += opaque_nodes(local.graph)
     return tuple(found)
 
 

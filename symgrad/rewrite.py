@@ -99,7 +99,10 @@ class _Normaliser:
             rebuilt = node.op(*args, **params)
             self._inherit(node, rebuilt)
             return rebuilt
+        derived = self.origins.get(node, UNKNOWN).backward
         for rule in self.rules.get(node.op, ()):
+            if rule.derivatives_only and not derived:
+                continue
             if self.budget <= 0:
                 self.log.exhausted = True
                 return node

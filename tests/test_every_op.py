@@ -265,27 +265,28 @@ def test_samples_trace_to_their_operation(members, float64, subtests):
 
 @pytest.mark.parametrize("members", FAMILIES)
 def test_batched(members, float64, subtests):
-    """`jax.vmap` of what symgrad makes gives what it makes for each row."""
+    """`jax.vmap` takes what symgrad makes like any function of JAX."""
     problems = [Problem(sample, np.float64) for sample in members]
     others = [Problem(replace(p.sample, about=f"{p.sample} again"), np.float64) for p in problems]
 
-    def rows(problem: Problem, args: Any, more: Any) -> Any:
-        def both(*args: Any) -> Any:
-            found = problem.account(sg, *args)
-            return {what: found[what]() for what in ("value", "vjp", "hvp") if what in found}
+    def rows(problem: Problem, by: Any, *args: Any) -> Any:
+        def each(*args: Any) -> Any:
+            found = problem.account(by, *args)
+            return {what: found[what]() for what in ("value", "vjp") if what in found}
 
-        stacked = jax.tree.map(lambda x, y: jnp.stack([x, y]), args, more)
-        together, first, second = jax.vmap(both)(*stacked), both(*args), both(*more)
-        return together, jax.tree.map(lambda x, y: jnp.stack([x, y]), first, second)
+        return jax.vmap(each)(*args)
 
     def everything(operands: list[Any]) -> list[Any]:
         return [
-            attempt(lambda p=p, a=a, m=m: rows(p, a, m))
-            for p, (a, m) in zip(problems, operands, strict=True)
+            attempt(lambda p=p, args=args: [rows(p, by, *args) for by in (sg, Jax)])
+            for p, args in zip(problems, operands, strict=True)
         ]
 
-    operands = [(p.args, o.args) for p, o in zip(problems, others, strict=True)]
-    found = compiled_together(everything, operands)
+    stacked = [
+        jax.tree.map(lambda *rows: jnp.stack(rows), p.args, o.args)
+        for p, o in zip(problems, others, strict=True)
+    ]
+    found = compiled_together(everything, stacked)
     for problem, result in zip(problems, found, strict=True):
         with subtests.test(sample=str(problem.sample)):
             if isinstance(result, Exception):

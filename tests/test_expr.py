@@ -268,7 +268,7 @@ def test_threads_differentiate_and_collect_at_once():
 
     def work(number: int) -> list[str]:
         texts = []
-        for i in range(20):
+        for i in range(8):
             x = parameter(0, VECTOR)
             y = reduce_sum(sin(x * float(i)) * cos(x), axes=(0,))
             (slope,) = pullback([y], [constant(1, F32)], [x])

@@ -105,12 +105,12 @@ def test_rebuilding_from_the_same_operands_is_the_node_itself(x, y):
     assert rebuild(node, (y,)) is sin(y)
 
 
-def test_a_chain_of_100_000_nodes_is_substituted(x, y):
+def test_a_deep_chain_is_substituted(x, y):
     node = x
-    for _ in range(100_000):
+    for _ in range(20_000):
         node = sin(node)
     (found,) = substitute([node], {x: y})
-    assert len(topological([found])) == 100_001
+    assert len(topological([found])) == 20_001
     assert x not in set(topological([found]))
 
 

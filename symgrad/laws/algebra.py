@@ -18,6 +18,11 @@ def adding_zero(x):
 
 
 @equation(exact=True)
+def adding_minus_zero(x):
+    return x + -0.0, x
+
+
+@equation(exact=True)
 def subtracting_zero(x):
     return x - 0, x
 
@@ -72,12 +77,17 @@ def negative_factor(x, y):
     return (-x) * y, -(x * y)
 
 
-@equation(exact=True)
+def _inexact(x: Expr) -> bool:
+    """Integers wrap around, and -x is not always the opposite of x."""
+    return x.type.inexact
+
+
+@equation(exact=True, when=_inexact)
 def negative_numerator(x, y):
     return (-x) / y, -(x / y)
 
 
-@equation(exact=True)
+@equation(exact=True, when=_inexact)
 def negative_denominator(x, y):
     return x / (-y), -(x / y)
 
@@ -139,7 +149,18 @@ def _fold(e: Expr, values: list[Any]) -> Any:
 def fold_conversion(e: Expr) -> Expr | None:
     """A converted literal is a literal"""
     value = literal_value(e.args[0])
-    return None if value is None else constant(value, e.dtype, e.type.weak)
+    if value is None or not _representable(value, e.dtype):
+        return None
+    return constant(value, e.dtype, e.type.weak)
+
+
+def _representable(value: Any, dtype: Any) -> bool:
+    """Whether NumPy and XLA agree on the conversion: they do not where a float leaves an integer's
+    range, or is nan."""
+    if not (np.issubdtype(dtype, np.integer) and np.issubdtype(value.dtype, np.floating)):
+        return True
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(value)) and limits.min <= float(value) <= limits.max
 
 
 @rewrites(convert_op, exact=True)
@@ -178,7 +199,7 @@ def _scaled(rest: Expr, factor: Expr, divides: bool) -> Expr:
     return rest / factor if divides else rest * factor
 
 
-@rewrites(mul, exact=False)
+@rewrites(mul, exact=False, derivatives_only=True)
 def multiplying_by_a_quotient_of_constants(e: Expr) -> Expr | None:
     """x (a / b) = (x a) / b for literals a and b"""
     for x, quotient in (e.args, e.args[::-1]):
@@ -188,7 +209,7 @@ def multiplying_by_a_quotient_of_constants(e: Expr) -> Expr | None:
     return None
 
 
-@rewrites(mul, exact=False)
+@rewrites(mul, exact=False, derivatives_only=True)
 def scale_out_of_product(e: Expr) -> Expr | None:
     """(c x) y = c (x y) for a literal c"""
     for x, y in (e.args, e.args[::-1]):
@@ -199,7 +220,7 @@ def scale_out_of_product(e: Expr) -> Expr | None:
     return None
 
 
-@rewrites(div, exact=False)
+@rewrites(div, exact=False, derivatives_only=True)
 def scale_out_of_quotient(e: Expr) -> Expr | None:
     """(c x) / y = c (x / y) for a literal c"""
     scale = scale_of(e.args[0])
@@ -209,7 +230,7 @@ def scale_out_of_quotient(e: Expr) -> Expr | None:
     return _scaled(rest / e.args[1], factor, divides)
 
 
-@rewrites(reduce_sum, reshape_op, transpose, broadcast, exact=False)
+@rewrites(reduce_sum, reshape_op, transpose, broadcast, exact=False, derivatives_only=True)
 def scale_out_of_linear(e: Expr) -> Expr | None:
     """L(c x) = c L(x) for a literal c and a linear L that only moves or adds entries"""
     (x,) = e.args
@@ -227,7 +248,7 @@ def sign_out_of_linear(e: Expr) -> Expr | None:
     return -e.op(x.args[0], **e.params) if x.op is neg and x.ndim else None
 
 
-@rewrites(mul, div, exact=False)
+@rewrites(mul, div, exact=False, derivatives_only=True)
 def scale_of_scale(e: Expr) -> Expr | None:
     """c (d x) = (c d) x, (x / c) / d = x / (c d), (c x) / d = (c / d) x where c / d is exact"""
     outer = scale_of(e)
@@ -259,7 +280,7 @@ def _inverted(rest: Expr, top: Expr, bottom: Expr) -> Expr | None:
     return rest / constant(ratio, rest.dtype) if exact else None
 
 
-@rewrites(add, sub, exact=False)
+@rewrites(add, sub, exact=False, derivatives_only=True)
 def common_scale(e: Expr) -> Expr | None:
     """c x ± c y = c (x ± y) for a literal c"""
     x, y = (scale_of(a) for a in e.args)
@@ -273,7 +294,7 @@ def sum_of_equals(x):
     return x + x, x * 2
 
 
-@rewrites(add, sub, exact=False)
+@rewrites(add, sub, exact=False, derivatives_only=True)
 def common_factor(e: Expr) -> Expr | None:
     """x c ± y c = (x ± y) c"""
     first, second = e.args

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from symgrad.expr import Expr, add, div, mul, neg, sub
@@ -361,7 +362,8 @@ def one_hot_from_comparison(e: Expr) -> Expr | None:
         return None
     for labels, counter in (test.args, test.args[::-1]):
         axis = _counting_axis(counter)
-        found = None if axis is None else kept_along(labels, axis)
+        whole = jax.dtypes.issubdtype(labels.dtype, np.integer)
+        found = kept_along(labels, axis) if whole and axis is not None else None
         if found is not None and axis is not None and found.ndim == e.ndim - 1:
             return one_hot(found, axis=axis, size=e.shape[axis], dtype=e.dtype, within=False)
     return None
@@ -383,8 +385,9 @@ def _counting_axis(e: Expr) -> int | None:
 def softmax_sums_to_one(e: Expr) -> Expr | None:
     """Σ softmax(x) = 1 along its axis"""
     (q,) = e.args
-    along = q.op is softmax and e.params["axes"] == (q.params["axis"],)
-    return full(1, e.type) if along else None
+    if q.op is not softmax or e.params["axes"] != (q.params["axis"],):
+        return None
+    return full(1, e.type) if q.shape[q.params["axis"]] else None
 
 
 def _in_range(labels: Expr, hot: Expr) -> Expr:

@@ -156,7 +156,7 @@ def sum_of_repeated(e: Expr) -> Expr | None:
         for a in e.params["axes"]
         if a not in axes or (x.shape[axes.index(a)] == 1 and inner.shape[a] != 1)
     ]
-    if not repeated:
+    if not repeated or not inner.type.size:
         return None
     count = math.prod(inner.shape[a] for a in repeated)
     dropped = tuple(i for i, a in enumerate(axes) if a in e.params["axes"])
@@ -249,7 +249,7 @@ def slice_of_everything(e: Expr) -> Expr | None:
 def slice_of_slice(e: Expr) -> Expr | None:
     """x[a:b][c:d] is one slice of x"""
     (inner,) = e.args
-    if inner.op is not slice_:
+    if inner.op is not slice_ or not e.type.size:
         return None
     outer, own = e.params, inner.params
     start = tuple(

@@ -20,12 +20,13 @@ import numpy as np
 from jax.extend import core as jex
 from jax.extend.core import primitives
 
-from symgrad.errors import Frame, SymgradError, TracingError, TracingValueError
+from symgrad.errors import Frame, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
 from symgrad.ops import calls
 from symgrad.tracing import nested, programs
 from symgrad.tracing.indexing import INDEXING
-from symgrad.tracing.location import Place, frame_of_traceback, place_of, user_file
+from symgrad.tracing.location import Place, place_of, user_file
+from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
 from symgrad.walk import Graph, Origin, Origins
@@ -91,47 +92,19 @@ def trace(
         return flat_out
 
     avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
-    try:
-        closed = jax.make_jaxpr(flat)(*avals)
-    except SymgradError:
-        raise
-    except Exception as error:
-        raise _explained(error) or error from error
-    inputs = tuple(parameter(i, t) for i, t in enumerate(types))
-    reader = _Reader()
-    reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
-    outputs = reader.read(closed.jaxpr, closed.consts, inputs)
+    with programs.keeping():
+        try:
+            closed = jax.make_jaxpr(flat)(*avals)
+        except SymgradError:
+            raise
+        except Exception as error:
+            raise explained(error) or error from error
+        inputs = tuple(parameter(i, t) for i, t in enumerate(types))
+        reader = _Reader()
+        reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
+        outputs = reader.read(closed.jaxpr, closed.consts, inputs)
     graph = Graph(inputs, tuple(outputs), tuple(names), reader.origins)
     return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
-
-
-def _explained(error: Exception) -> SymgradError | None:
-    """The same mistake in a sentence, at the user's line, where JAX's own error allows it."""
-    frame = frame_of_traceback(error)
-    first = str(error).split("\n", 1)[0]
-    if isinstance(error, jax.errors.TracerBoolConversionError):
-        return TracingError(
-            "the condition of an `if`, `while`, `and`, `or` or `not` depends on the value of a "
-            "traced array, which is not known when compiling",
-            frame=frame,
-            fix="choose with jnp.where(condition, a, b), or jax.lax.cond; make the argument "
-            "static if it is not an array",
-        )
-    if isinstance(error, jax.errors.TracerArrayConversionError):
-        return TracingError(
-            "a NumPy function or conversion was applied to a traced array",
-            frame=frame,
-            fix="use the function of the same name in jax.numpy",
-        )
-    if isinstance(error, jax.errors.ConcretizationTypeError):
-        return TracingError(
-            f"the value of a traced array is needed when compiling: {first}", frame=frame
-        )
-    if frame is not None and isinstance(error, TypeError):
-        return TracingError(str(error), frame=frame)
-    if frame is not None and isinstance(error, ValueError):
-        return TracingValueError(str(error), frame=frame)
-    return None
 
 
 class _Reader:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sysconfig
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any
 
 import jax
@@ -69,12 +69,13 @@ def _namedplace_of(
     return (places[0] if places else None), assigned_names(places)
 
 
-def frame_of_traceback(error: BaseException) -> Frame | None:
-    """The innermost line of user code that an exception passed through."""
+def user_frame(error: BaseException) -> tuple[Frame, FrameType] | None:
+    """The innermost line of user code that an exception passed through, and its variables."""
     found = None
     step = error.__traceback__
     while step is not None:
-        if _user_code(step.tb_frame.f_code):
-            found = _frame_at(step.tb_frame.f_code, step.tb_lasti)
+        code = step.tb_frame.f_code
+        if _user_code(code):
+            found = _frame_at(code, step.tb_lasti), step.tb_frame
         step = step.tb_next
     return found

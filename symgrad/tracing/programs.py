@@ -7,9 +7,10 @@ when it was made; its graph still has them.
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -17,20 +18,19 @@ import jax
 from symgrad.expr import Expr
 from symgrad.walk import Graph, Origins, rebuild, topological
 
-KEPT = 512
-"""How many programs are remembered, the latest ones."""
 
-
-@dataclass(frozen=True, slots=True)
 class Known:
-    """An emitted program and the graph behind it."""
+    """An emitted program and the graph behind it; forgotten with the program."""
 
-    graph: Graph
-    jitted: Any
+    __slots__ = ("__weakref__", "graph", "jitted")
+
+    def __init__(self, graph: Graph, jitted: Any):
+        self.graph, self.jitted = graph, jitted
 
 
-_known: OrderedDict[str, Known] = OrderedDict()
+_known: weakref.WeakValueDictionary[str, Known] = weakref.WeakValueDictionary()
 _serial = itertools.count(1)
+_traces = threading.local()
 
 
 def new_file(name: str) -> str:
@@ -41,8 +41,18 @@ def new_file(name: str) -> str:
 def remember(file: str, known: Known) -> None:
     """Let calls of the program whose code is in `file` be read as its graph."""
     _known[file] = known
-    while len(_known) > KEPT:
-        _known.popitem(last=False)
+    for kept in getattr(_traces, "open", ()):
+        kept.append(known)
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Programs made while a function is traced live until the trace has been read."""
+    _traces.open = [*getattr(_traces, "open", ()), []]
+    try:
+        yield
+    finally:
+        _traces.open = _traces.open[:-1]
 
 
 def behind(closed: Any, file: str, operands: Sequence[Expr]) -> Graph | None:

@@ -1,0 +1,102 @@
+"""JAX's complaints about a function, as a sentence at the user's line with what to do."""
+
+from __future__ import annotations
+
+import ast
+from types import FrameType
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+
+from symgrad.errors import (
+    Frame,
+    SymgradError,
+    TracingError,
+    TracingIndexError,
+    TracingValueError,
+)
+from symgrad.tracing.location import user_frame
+
+Advice = tuple[type[Exception], str, str]
+
+ADVICE: tuple[Advice, ...] = (
+    (
+        jax.errors.TracerBoolConversionError,
+        "the condition of an `if`, `while`, `and`, `or` or `not` depends on the value of a "
+        "traced array, which is not known when compiling",
+        "choose with jnp.where(condition, a, b) or jax.lax.cond; loop with jax.lax.while_loop",
+    ),
+    (
+        jax.errors.TracerArrayConversionError,
+        "a NumPy function or conversion was applied to a traced array",
+        "use the function of the same name in jax.numpy",
+    ),
+    (
+        jax.errors.TracerIntegerConversionError,
+        "a traced array is used where Python needs an integer: a range, a shape, an index",
+        "use jax.lax.fori_loop, or make the integer a static argument",
+    ),
+    (
+        jax.errors.NonConcreteBooleanIndexError,
+        "indexing with a traced mask gives an array whose shape depends on values",
+        "keep the shape: jnp.where(mask, x, 0)",
+    ),
+    (
+        jax.errors.ConcretizationTypeError,
+        "the value of a traced array is needed when compiling",
+        "compute with jax.numpy instead of float(), int() or the math module",
+    ),
+    (
+        jax.errors.UnexpectedTracerError,
+        "a value from an earlier trace was used: it was stored outside of the function that "
+        "computed it",
+        "return values instead of storing them in globals, lists or attributes",
+    ),
+)
+"""What each of JAX's error classes means, and what to do."""
+
+FITS = "shapes and dtypes are above: reshape, transpose or convert an operand so that they fit"
+
+
+def explained(error: Exception) -> SymgradError | None:
+    """The same mistake at the user's line; None if no line of the user's is part of it."""
+    found = user_frame(error)
+    if found is None:
+        return None
+    frame, live = found
+    for kind, what, fix in ADVICE:
+        if isinstance(error, kind):
+            return _as_class(error)(what + _operands(frame, live), frame=frame, fix=fix)
+    if not isinstance(error, TypeError | ValueError | IndexError):
+        return None
+    what = "\n".join(line for line in str(error).splitlines() if line.strip())[:500]
+    return _as_class(error)(what + _operands(frame, live), frame=frame, fix=FITS)
+
+
+def _as_class(error: Exception) -> type[SymgradError]:
+    """The class of symgrad's that is caught by whoever catches JAX's."""
+    if isinstance(error, IndexError):
+        return TracingIndexError
+    return TracingValueError if isinstance(error, ValueError) else TracingError
+
+
+def _operands(frame: Frame, live: FrameType) -> str:
+    """The arrays that the user's expression names, with their types."""
+    try:
+        tree = ast.parse(frame.expression.strip(), mode="eval")
+    except SyntaxError:
+        return ""
+    names = dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name))
+    values = {n: live.f_locals.get(n, live.f_globals.get(n)) for n in names}
+    arrays = [f"`{n}` is {_type_name(v)}" for n, v in values.items() if _is_array(v)]
+    return f" ({', '.join(arrays)})" if arrays else ""
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | jax.core.Tracer | np.ndarray)
+
+
+def _type_name(value: Any) -> str:
+    return f"{value.dtype.name}[{','.join(map(str, value.shape))}]"
