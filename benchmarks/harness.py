@@ -26,7 +26,7 @@ ROUNDS = 60
 TURN = 0.01
 """Seconds a program runs before it is the next one's turn, at least."""
 
-REPEATS = 3
+REPEATS = 5
 """How often programs are made anew to time the making."""
 
 SYMGRAD, INSIDE = "symgrad", "symgrad in jax.jit"
@@ -56,7 +56,7 @@ class Stages:
     """Seconds from a Python function to an executable; the first three are symgrad's alone.
 
     Attributes:
-        derive: lifting, differentiating and simplifying.
+        derive: lifting, differentiating and simplifying: what is left of the time to the text.
         lower: what `jax.jit` does before XLA; of JAX's own programs that includes the derivative.
     """
 
@@ -201,15 +201,14 @@ def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
 
 def time_stages(program: Any, args: tuple[Any, ...]) -> Stages:
     """How long it takes to make an executable of a program that has not been called yet."""
-    trace = derive = emit = 0.0
+    trace = text = emit = 0.0
     if isinstance(program, Transformed):
         _, trace = timed(sg.trace, program.fun, *args[program.extra :])
-        _, whole = timed(program.source, *args)
+        _, text = timed(program.source, *args)
         _, emit = timed(program.graph(*args).source)
-        derive = max(0.0, whole - trace - emit)
     lowered, lower = timed(program.lower, *args)
     _, compile_ = timed(lowered.compile)
-    return Stages(trace, derive, emit, lower, compile_)
+    return Stages(trace, max(0.0, text - trace - emit), emit, lower, compile_)
 
 
 def median_stages(several: Sequence[Stages]) -> Stages:

@@ -415,7 +415,9 @@ def _remembered(
         }[name]
         extra = 0 if name == "jit" else 1
         argnums = () if name == "jit" else everything
-        known[key] = Transformed(fun, build, name, argnums=argnums, extra=extra, rules=rules)
+        known[key] = Transformed(
+            fun, build, name, argnums=argnums, extra=extra, rules=rules, retrace=True
+        )
     return known[key]
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from symgrad.errors import ArgumentError, Frame
+from symgrad.errors import ArgumentError
 from symgrad.expr import Type
-from symgrad.tracing import type_of
+from symgrad.tracing import definition, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,12 @@ class Arguments:
     positions: tuple[int, ...]
     subtrees: tuple[Any, ...]
 
+    def count(self, positions: range) -> int:
+        """How many leaves the arguments at these positions have."""
+        return sum(p in positions for p in self.positions)
+
     def leaves_of(self, position: int) -> list[int]:
+        """The numbers of one argument's leaves."""
         return [i for i, p in enumerate(self.positions) if p == position]
 
 
@@ -118,15 +123,6 @@ def parameter_names(fun: Callable[..., Any], count: int) -> tuple[str, ...]:
     return tuple(names[:count])
 
 
-def definition(fun: Callable[..., Any]) -> Frame | None:
-    """The line where a function of the user's is defined."""
-    code = getattr(inspect.unwrap(fun), "__code__", None)
-    if code is None:
-        return None
-    first = code.co_firstlineno
-    return Frame(code.co_filename, first, 0, first + 1, 0, code.co_name)
-
-
 def check_callable(fun: Any, name: str) -> None:
     """Whether there is a function to transform.
 
@@ -139,6 +135,23 @@ def check_callable(fun: Any, name: str) -> None:
             f"{name} transforms a function, but was given a value of type {kind}",
             fix=f"sg.{name}(f)(x), not sg.{name}(f(x))",
         )
+
+
+def check_values(args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Whether all leaves have values.
+
+    Raises:
+        ArgumentError: a leaf is a `jax.ShapeDtypeStruct`; only `.source` and its kin take those.
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path((tuple(args), dict(kwargs)))
+    for path, leaf in paths:
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            base = str(path[1].key if path[0].idx else names[path[1].idx])
+            written = base + jax.tree_util.keystr(path[2:])
+            raise ArgumentError(
+                f"`{written}` is a ShapeDtypeStruct, which has no value",
+                fix="call with arrays; .graph, .source, .explain and .lower take shapes",
+            )
 
 
 def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from symgrad.arguments import definition, structure
+from symgrad.arguments import structure
 from symgrad.derive import Slot, pullback, pushforward
 from symgrad.errors import ArgumentError, Frame, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian
 from symgrad.ops.pointwise import convert
 from symgrad.ops.shape import full, zeros
+from symgrad.tracing import definition
 from symgrad.transform import Derived, Problem, Transformation
 from symgrad.walk import UNKNOWN, Origin, Origins
 
@@ -151,11 +152,12 @@ def jacobian_matrix(
         _check_outputs(problem, outputs, holomorphic)
         sources = [s for s in problem.sources if s.type.inexact]
         backwards = _shorter_backwards(outputs, sources) if reverse is None else reverse
+        origins, made = dict(problem.graph.origins), {}
         like_input = reverse is None or reverse
         if backwards:
-            blocks = [reverse_jacobian(o, sources) for o in outputs]
+            blocks = [reverse_jacobian(o, sources, origins, made) for o in outputs]
         else:
-            columns = [forward_jacobian(outputs, s) for s in sources]
+            columns = [forward_jacobian(outputs, s, origins, made) for s in sources]
             blocks = [[c[i] for c in columns] for i in range(len(outputs))]
         types = [_block_type(o, s, like_input) for o in outputs for s in sources]
         found = [
@@ -175,7 +177,7 @@ def jacobian_matrix(
             return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
-        return Derived([*found, *aux], [*types, *aux_types], rebuild, {})
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
 
     return build
 
@@ -191,12 +193,16 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
         sources = problem.sources
         found: list[Expr] = []
         types: list[Type] = []
+        origins, made = dict(problem.graph.origins), {}
         for output in outputs:
-            firsts = _first_derivatives(problem, output, sources)
+            firsts = _first_derivatives(output, sources, origins, made)
+            known = {**made, **origins}
             for first, row in zip(firsts, sources, strict=True):
                 for column in sources:
                     type = row.type.with_shape((*output.shape, *row.shape, *column.shape))
-                    second = None if first is None else forward_jacobian([first], column)[0]
+                    second = (
+                        None if first is None else forward_jacobian([first], column, known, made)[0]
+                    )
                     found.append(zeros(type) if second is None else second)
                     types.append(type)
         aux = problem.graph.outputs[main.num_leaves :]
@@ -213,7 +219,7 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
             return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
-        return Derived([*found, *aux], [*types, *aux_types], rebuild, {})
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
 
     return build
 
@@ -418,8 +424,9 @@ def _block_type(output: Expr, source: Expr, like_input: bool) -> Type:
     return (source if like_input else output).type.with_shape((*output.shape, *source.shape))
 
 
-def _first_derivatives(problem: Problem, output: Expr, sources: Sequence[Expr]) -> Sequence[Slot]:
+def _first_derivatives(
+    output: Expr, sources: Sequence[Expr], origins: Origins, made: Origins
+) -> Sequence[Slot]:
     if output.ndim:
-        return reverse_jacobian(output, sources)
-    made: Origins = {}
-    return pullback([output], [full(1, output.type)], sources, problem.graph.origins, made)
+        return reverse_jacobian(output, sources, origins, made)
+    return pullback([output], [full(1, output.type)], sources, origins, made)

@@ -192,9 +192,20 @@ def _pull(
         case Custom(pullback=None, pushforward=push) if push is not None:
             return _transposed_pushforward(node, cotangent, active, origins)
         case Custom(pullback=pull) if pull is not None:
-            return pull(cotangent, node, *args)
+            try:
+                return pull(cotangent, node, *args)
+            except NoDerivativeError as error:
+                raise _placed(error, node, origins) from None
         case _:
             raise no_derivative(node, origins)
+
+
+def _placed(
+    error: NoDerivativeError, node: Expr, origins: Mapping[Expr, Origin]
+) -> NoDerivativeError:
+    """An error from inside an operation, at the line that uses the operation."""
+    frame = error.frame or origins.get(node, UNKNOWN).frame
+    return NoDerivativeError(error.what, frame=frame, fix=error.fix)
 
 
 def _pull_item(node: Expr, cotangent: Expr, pending: dict[Expr, Any]) -> None:
@@ -237,7 +248,10 @@ def _push(node: Expr, tangents: tuple[Any, ...], origins: Mapping[Expr, Origin])
                 ]
             )
         case Custom(pushforward=push) if push is not None:
-            return push(tangents, node, *args)
+            try:
+                return push(tangents, node, *args)
+            except NoDerivativeError as error:
+                raise _placed(error, node, origins) from None
         case Custom(pullback=pull) if pull is not None:
             return _twice_pulled_back(node, tangents)
         case _:

@@ -41,6 +41,7 @@ class Graph(walk.Graph):
         return cls(graph.inputs, graph.outputs, graph.names, graph.trimmed(), log or Log())
 
     def with_outputs(self, outputs: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
+        """The same inputs with other outputs, whose new nodes came from `origins`."""
         return Graph(self.inputs, tuple(outputs), self.names, {**origins, **self.origins})
 
     def grad(self, wrt: int | Sequence[int] = 0) -> Graph:
@@ -63,7 +64,9 @@ class Graph(walk.Graph):
         seeds = tuple(fresh(o.type) for o in self.outputs)
         names = tuple(f"d_{self._output_name(i)}" for i in range(len(seeds)))
         pulled = self._pulled_back(seeds, self._numbers(wrt))
-        return Graph((*self.inputs, *seeds), pulled.outputs, (*self.names, *names), pulled.origins)
+        return Graph(
+            (*self.inputs, *seeds), pulled.outputs, (*self._all_names, *names), pulled.origins
+        )
 
     def pushforward(self, wrt: int | Sequence[int] = 0) -> Graph:
         """Tangents of the outputs; the tangents of the inputs `wrt` are new inputs at the end."""
@@ -77,7 +80,9 @@ class Graph(walk.Graph):
         ]
         names = tuple(f"{self._input_name(i)}_dot" for i in numbers)
         moved = self.with_outputs(outputs, made)
-        return Graph((*self.inputs, *tangents), moved.outputs, (*self.names, *names), moved.origins)
+        return Graph(
+            (*self.inputs, *tangents), moved.outputs, (*self._all_names, *names), moved.origins
+        )
 
     def hvp(self, wrt: int | Sequence[int] = 0) -> Graph:
         """Hessian-vector product: the pushforward of the gradient."""
@@ -88,9 +93,10 @@ class Graph(walk.Graph):
         gradient = self.grad(wrt)
         (number,) = self._numbers(wrt)
         x = self.inputs[number]
-        (found,) = forward_jacobian(gradient.outputs, x)
+        made: Origins = {}
+        (found,) = forward_jacobian(gradient.outputs, x, dict(gradient.origins), made)
         dense = zeros(x.type.with_shape(x.shape * 2)) if found is None else found
-        return gradient.with_outputs([dense], {})
+        return gradient.with_outputs([dense], made)
 
     def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
         """The graph with all laws applied; `.log` of the result lists what fired."""
@@ -131,13 +137,20 @@ class Graph(walk.Graph):
         numbers = (wrt,) if isinstance(wrt, int) else tuple(wrt)
         for n in numbers:
             if not -len(self.inputs) <= n < len(self.inputs):
-                raise ArgumentValueError(f"wrt={wrt!r}: the graph has {len(self.inputs)} inputs")
+                raise ArgumentValueError(
+                    f"wrt={wrt!r}: the graph has {len(self.inputs)} inputs",
+                    fix=f"wrt counts inputs from 0: {', '.join(self._all_names)}",
+                )
             if not self.inputs[n].type.inexact:
                 raise ArgumentError(
                     f"input {self._input_name(n)!r} is {self.inputs[n].type}, "
                     "which has no derivative"
                 )
         return tuple(n % len(self.inputs) for n in numbers)
+
+    @property
+    def _all_names(self) -> tuple[str, ...]:
+        return tuple(self._input_name(i) for i in range(len(self.inputs)))
 
     def _input_name(self, i: int) -> str:
         return self.names[i] if i < len(self.names) and self.names[i] else f"x{i}"

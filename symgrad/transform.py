@@ -18,6 +18,8 @@ from symgrad import cost, report, walk
 from symgrad.arguments import (
     Arguments,
     check_call,
+    check_callable,
+    check_values,
     describe,
     parameter_names,
     resolve_argnums,
@@ -131,17 +133,15 @@ class Transformed:
         static_argnums: Sequence[int] = (),
         static_argnames: Sequence[str] = (),
         donate_argnums: Sequence[int] = (),
+        retrace: bool = False,
     ):
-        if not callable(fun):
-            raise ArgumentError(
-                f"{name} transforms a function, but was given a {type(fun).__name__}",
-                fix=f"sg.{name}(f)(x), not sg.{name}(f(x))",
-            )
+        check_callable(fun, name)
         phases(rules)
         self.fun, self.transformation, self.name = fun, transformation, name
         self.argnums, self.extra, self.rules = argnums, extra, rules
         self.static_argnums, self.static_argnames = tuple(static_argnums), tuple(static_argnames)
         self.donate_argnums = tuple(donate_argnums)
+        self.retrace = retrace
         self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.__wrapped__ = fun
@@ -152,10 +152,12 @@ class Transformed:
         static, args, kwargs = self._without_static(args, kwargs)
         leaves = jax.tree.leaves((args, kwargs))
         plan = self._plan(static, args, kwargs)
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+            check_values(args, kwargs, self._names(args))
         return plan.rebuild(plan.executable.jitted(*leaves))
 
     def __repr__(self) -> str:
-        return f"<symgrad {self.name} of {getattr(self.fun, '__name__', self.fun)!s}>"
+        return f"<symgrad {self.name} of {getattr(self.fun, '__name__', type(self.fun).__name__)}>"
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """The simplified graph that runs for these arguments, or `jax.ShapeDtypeStruct`s."""
@@ -205,54 +207,56 @@ class Transformed:
         except TypeError:
             types = describe(args, kwargs, self._names(args), self.extra).types
         key = (tree, types, static, *_settings())
+        traced = None
+        if self.retrace:
+            traced = self._trace(static, args, kwargs)
+            key = (*key, traced[1].graph)
         plan = self._plans.get(key)
         if plan is None:
             with self._lock:
                 plan = self._plans.get(key)
                 if plan is None:
-                    plan = self._plans[key] = self._compile(static, args, kwargs)
+                    plan = self._compile(*(traced or self._trace(static, args, kwargs)))
+                    self._remember(key, plan)
         return plan
+
+    def _remember(self, key: Any, plan: Plan) -> None:
+        """Keep a plan; one that is traced anew each time keeps the latest only."""
+        self._plans[key] = plan
+        if self.retrace and len(self._plans) > RETRACED:
+            del self._plans[next(iter(self._plans))]
 
     def _names(self, args: Sequence[Any]) -> tuple[str, ...]:
         own = parameter_names(self.fun, max(0, len(args) - self.extra))
         return tuple(EXTRA_NAMES.get(self.name, ("given",)))[: self.extra] + own
 
-    def _compile(self, static: Any, args: Any, kwargs: Any) -> Plan:
+    def _trace(self, static: Any, args: Any, kwargs: Any) -> tuple[Arguments, Traced]:
+        """Check a call and trace the function."""
         own_args = args[self.extra :]
-        argnums = resolve_argnums(self.argnums, len(own_args), self.name) if args else ()
-        if not own_args and self.argnums != ():
-            resolve_argnums(self.argnums, 0, self.name)
+        resolve_argnums(self.argnums, len(own_args), self.name)
         fun = _with_static(self.fun, static)
         check_call(self.fun, *_complete(own_args, kwargs, static))
         arguments = describe(args, kwargs, self._names(args), self.extra)
-        before, after = phases(self.rules)
-        log = Log()
-        first = sum(p in range(self.extra) for p in arguments.positions)
+        first = arguments.count(range(self.extra))
         own_tree = jax.tree.structure((own_args, kwargs))
         traced = trace(fun, own_tree, arguments.types[first:], arguments.names[first:])
+        return arguments, traced
+
+    def _compile(self, arguments: Arguments, traced: Traced) -> Plan:
+        """From a traced function to a program that runs."""
+        before, after = phases(self.rules)
+        log = Log()
         stages = [("trace", cost.cost(traced.graph))]
         lifted = simplify(traced.graph, before, log)
         if before and self.name != "jit":
             stages.append(("lift", cost.cost(lifted)))
-        extra_inputs = tuple(fresh(t) for t in arguments.types[:first])
-        wrt = tuple(tuple(i - first for i in arguments.leaves_of(n + self.extra)) for n in argnums)
-        single = isinstance(self.argnums, int)
-        problem = Problem(
-            self.name,
-            arguments,
-            traced,
-            lifted,
-            extra_inputs,
-            self.extra,
-            argnums,
-            wrt,
-            single,
-            self.fun,
-        )
+        problem = self._problem(arguments, traced, lifted)
         derived = self.transformation(problem)
         origins = {**derived.origins, **lifted.origins}
-        origins |= {e: Origin(name=n) for e, n in zip(extra_inputs, arguments.names, strict=False)}
-        inputs = extra_inputs + lifted.inputs
+        origins |= {
+            e: Origin(name=n) for e, n in zip(problem.extra_inputs, arguments.names, strict=False)
+        }
+        inputs = problem.extra_inputs + lifted.inputs
         raw = Graph(inputs, tuple(derived.outputs), arguments.names, origins)
         whole = tidy_loops(inline_custom(raw))
         if self.name != "jit":
@@ -261,7 +265,7 @@ class Transformed:
         if after:
             final = share_scaled(final)
             stages.append(("simplify", cost.cost(final)))
-        program = emit(final, self.__name__, self._about(argnums, arguments))
+        program = emit(final, self.__name__, self._about(problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, log),
@@ -276,13 +280,34 @@ class Transformed:
             ),
         )
 
-    def _about(self, argnums: Sequence[int], arguments: Arguments) -> str:
-        wrt = ", ".join(
-            arguments.names[i] for n in argnums for i in arguments.leaves_of(n + self.extra)
+    def _problem(self, arguments: Arguments, traced: Traced, lifted: walk.Graph) -> Problem:
+        first = arguments.count(range(self.extra))
+        own = len(arguments.subtrees) - self.extra
+        argnums = resolve_argnums(self.argnums, own, self.name)
+        leaves = [arguments.leaves_of(n + self.extra) for n in argnums]
+        return Problem(
+            name=self.name,
+            arguments=arguments,
+            traced=traced,
+            graph=lifted,
+            extra_inputs=tuple(fresh(t) for t in arguments.types[:first]),
+            extra=self.extra,
+            argnums=argnums,
+            wrt=tuple(tuple(i - first for i in numbers) for numbers in leaves),
+            single=not isinstance(self.argnums, Sequence),
+            fun=self.fun,
         )
-        of = getattr(self.fun, "__name__", type(self.fun).__name__)
-        return f"{self.name} of `{of}`" + (f" with respect to {wrt}" if wrt else "") + "."
 
+    def _about(self, problem: Problem) -> str:
+        offset = len(problem.extra_inputs)
+        names = [problem.arguments.names[offset + i] for numbers in problem.wrt for i in numbers]
+        of = getattr(self.fun, "__name__", type(self.fun).__name__)
+        wrt = f" with respect to {', '.join(names)}" if names else ""
+        return f"{self.name} of `{of}`{wrt}."
+
+
+RETRACED = 64
+"""Programs that `vjp` or `jvp` of one function keeps; they trace it at each call, as JAX does."""
 
 EXTRA_NAMES = {"hvp": ("v",), "vjp": ("cotangent",), "jvp": ("tangents",)}
 """Names of the arguments that a transformation adds in front of the function's own."""

@@ -174,15 +174,6 @@ def leaking(x):
     return x
 
 
-def using_a_leak(x):
-    return x * LEAKED[-1]
-
-
-def leak_and_use(m: Any) -> Any:
-    m.grad(leaking)(1.0)
-    return m.grad(using_a_leak)(1.0)
-
-
 @dataclass(frozen=True)
 class Mistake:
     """A wrong call, and what the error says about it.
@@ -328,7 +319,6 @@ MISTAKES = {
     "list": Mistake(
         lambda m: m.grad(of_a_list)(1.0), sg.TracingError, ("sin", "list"), at="jnp.sin([x, x])"
     ),
-    "leaked value": Mistake(leak_and_use, sg.SymgradError, ("float32[]",), at="x * LEAKED[-1]"),
     # What is passed
     "string": Mistake(lambda m: m.grad(total)("abc"), sg.ArgumentError, ("`x` is a str",)),
     "object": Mistake(lambda m: m.grad(total)(Thing()), sg.ArgumentError, ("`x` is a Thing",)),

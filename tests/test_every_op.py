@@ -187,7 +187,7 @@ def agree(actual: Any, expected: Any, tolerance: float) -> None:
         assert error <= tolerance * size, f"off by {error}, size {size}:\n{got}\n{want}"
 
 
-def family(members: Sequence[Any], size: int = 24) -> list[Any]:
+def family(members: Sequence[Any], size: int = 64) -> list[Any]:
     """Parameters of a test: so many members at a time."""
     parts = [tuple(members[i : i + size]) for i in range(0, len(members), size)]
     return [pytest.param(part, id=f"{part[0]} to {part[-1]}") for part in parts]

@@ -186,6 +186,8 @@ def test_exact_equations_hold_for_integers(rule, dtype):
     pool = [n for n in sorted(wanted) if representable(n, dtype)]
     if all(representable(n, dtype) for n in numbers(rule.sides[0])):
         instance, values = special_instance(rule, dtype, pool)
+        if rule.rewrite(instance.left) is None:
+            return  # its guard knows better
         same_bits(*values_of([instance.right, instance.left], values))
 
 
@@ -234,9 +236,16 @@ class Program:
         return tuple(o.draw(draws, real) for o in self.operands)
 
     def graph(self) -> sg.Graph:
-        if not self.derivative:
-            return sg.trace(self.fun, *self.args())
-        return sg.trace(self.fun, *self.args()).simplify().grad()
+        traced = sg.trace(self.fun, *self.args())
+        if self.rule.derivatives_only:
+            return as_derivative(traced)
+        return traced.simplify().grad() if self.derivative else traced
+
+
+def as_derivative(graph: sg.Graph) -> sg.Graph:
+    """The same graph, as if differentiation had made its nodes."""
+    made = {n: walk.Origin(backward=True) for n in graph.nodes if n.args}
+    return sg.Graph(graph.inputs, graph.outputs, graph.names, made)
 
 
 def fires(rule: Rule, fun: Callable[..., Any], *operands: Any, **facts: Any) -> Program:
@@ -276,6 +285,7 @@ MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 
 PROGRAMS = [
     fires(algebra.adding_zero, lambda x: x + 0.0),
+    fires(algebra.adding_minus_zero, lambda x: x + -0.0),
     fires(algebra.subtracting_zero, lambda x: x - 0.0),
     fires(algebra.subtracting_from_zero, lambda x: 0.0 - x),
     fires(algebra.multiplying_by_one, lambda x: 1.0 * x),
@@ -708,14 +718,19 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("name", TRAPS)
-@pytest.mark.parametrize("rules", ["default", "exact"])
+@pytest.mark.parametrize("rules", ["default", "exact", "in derivatives"])
 def test_rules_do_not_fire_where_they_would_be_wrong(name, rules):
-    """Where JAX's value is finite it is ours; an infinity stays one, a nan stays or gets better."""
+    """Where JAX's value is finite it is ours; an infinity stays one, a nan stays or gets better.
+
+    The same holds of nodes that differentiation made, for which there are more rules.
+    """
     fun, args = TRAPS[name].fun, TRAPS[name].args
     with jax.enable_x64(False):
         graph = sg.trace(fun, *args)
+        derived = as_derivative(graph) if rules == "in derivatives" else graph
+        changed = derived.simplify("exact" if rules == "exact" else "default")
         values = dict(zip(graph.inputs, args, strict=True))
-        (want,), (got,) = (values_of(g.outputs, values) for g in (graph, graph.simplify(rules)))
+        (want,), (got,) = (values_of(g.outputs, values) for g in (graph, changed))
         np.testing.assert_allclose(want, fun(*map(jnp.asarray, args)), rtol=1e-6)
     if rules == "exact":
         same_bits(got, want)

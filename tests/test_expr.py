@@ -376,7 +376,7 @@ def simplifying(length: int, scales: bool) -> float:
 @pytest.mark.parametrize("scales", [False, True], ids=["products", "products and scales"])
 def test_simplification_is_linear_in_length(scales, no_collector):
     short = min(simplifying(200, scales) for _ in range(3))
-    assert simplifying(1600, scales) < 12 * short
+    assert min(simplifying(1600, scales) for _ in range(2)) < 12 * short
 
 
 def test_a_wide_sum_of_uses_is_linear():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
     order = schedule(graph)
     writer = _Writer(Names({name}))
     constants = list(dict.fromkeys(_captured_below(graph)))
-    names = [n or f"x{i}" for i, n in enumerate(graph.names or [""] * len(graph.inputs))]
+    given = itertools.chain(graph.names, itertools.repeat(""))
+    names = [n or f"x{i}" for i, n in zip(range(len(graph.inputs)), given, strict=False)]
     parameters = [writer.bind_name(n, e) for n, e in zip(names, graph.inputs, strict=True)]
     parameters += [writer.bind_name(c.params["array"].name, c) for c in constants]
     body = writer.function_body(graph, order, graph.outputs)

@@ -7,7 +7,7 @@ economising moves what is left to where the arrays are small.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
 from symgrad.laws import algebra, lift, shape
@@ -47,11 +47,12 @@ def phases(rules: str | Sequence[Rule]) -> tuple[tuple[Phase, ...], tuple[Phase,
                 f"rules={rules!r} is not known",
                 fix='pass "default", "exact", "none", or a sequence of rules from sg.rules',
             )
-    chosen = tuple(rules)
+    chosen = tuple(rules) if isinstance(rules, Iterable) else (rules,)
     strangers = [r for r in chosen if not isinstance(r, Rule)]
     if strangers:
+        name = getattr(strangers[0], "__name__", repr(strangers[0]))
         raise ArgumentValueError(
-            f"rules= contains {strangers[0]!r}, which is not a rule", fix="take rules from sg.rules"
+            f"rules= contains {name}, which is not a rule", fix="take rules from sg.rules"
         )
     return (chosen,), (chosen,)
 

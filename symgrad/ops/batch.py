@@ -40,7 +40,7 @@ def _batched_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     inside = [
         None if t is None else fresh(i.type) for t, i in zip(tangents, body.inputs, strict=True)
     ]
-    pushed = pushforward(body.outputs, body.inputs, inside)
+    pushed = pushforward(body.outputs, body.inputs, inside, body.origins)
     rows, outer = _outside(ans)
     for own, given in zip(inside[:closed], tangents, strict=False):
         if own is not None and given is not None:
@@ -65,7 +65,7 @@ def _batched_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     seeds = [
         None if g is None else fresh(o.type) for g, o in zip(cotangents, body.outputs, strict=True)
     ]
-    pulled = pullback(body.outputs, seeds, body.inputs)
+    pulled = pullback(body.outputs, seeds, body.inputs, body.origins)
     rows, outer = _outside(ans)
     wanted = [(i, c) for i, c in enumerate(pulled) if c is not None]
     found = batched(

@@ -60,7 +60,7 @@ def advance(body: Graph, tangents: list[Slot], consts: int, carry: int) -> list[
     varies in some later iteration.
     """
     while True:
-        pushed = pushforward(body.outputs, body.inputs, tangents)
+        pushed = pushforward(body.outputs, body.inputs, tangents, body.origins)
         settled = True
         for i in range(carry):
             if pushed[i] is not None and tangents[consts + i] is None:

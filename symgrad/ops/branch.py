@@ -42,7 +42,9 @@ def _switch_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     for b in branches:
         duals = {i: fresh(b.inputs[i].type) for i in moving}
         pushed.append(
-            pushforward(b.outputs, b.inputs, [duals.get(i) for i in range(len(b.inputs))])
+            pushforward(
+                b.outputs, b.inputs, [duals.get(i) for i in range(len(b.inputs))], b.origins
+            )
         )
         inputs.append((*b.inputs, *duals.values()))
     varying = [
@@ -68,7 +70,9 @@ def _switch_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     inputs = []
     for b in branches:
         seeds = {i: fresh(b.outputs[i].type) for i in live}
-        pulled.append(pullback(b.outputs, [seeds.get(i) for i in range(len(b.outputs))], b.inputs))
+        pulled.append(
+            pullback(b.outputs, [seeds.get(i) for i in range(len(b.outputs))], b.inputs, b.origins)
+        )
         inputs.append((*b.inputs, *seeds.values()))
     moving = [i for i in range(len(branches[0].inputs)) if any(p[i] is not None for p in pulled)]
     joined = tuple(

@@ -101,7 +101,7 @@ def _retreat(
 ) -> tuple[list[Slot], list[Slot]]:
     """Cotangents of the body's inputs, once the set of carries that matter has settled."""
     while True:
-        pulled = pullback(body.outputs, cotangents, body.inputs)
+        pulled = pullback(body.outputs, cotangents, body.inputs, body.origins)
         settled = True
         for i in range(carry):
             if pulled[consts + i] is not None and cotangents[i] is None:

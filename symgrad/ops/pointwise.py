@@ -20,6 +20,7 @@ from symgrad.errors import ShapeError
 from symgrad.expr import (
     CONSTANT,
     Constant,
+    Custom,
     Derivative,
     Expr,
     Linear,
@@ -373,6 +374,40 @@ bitcast = Op(
 
 
 KINDS = (np.integer, np.floating, np.complexfloating)
+
+
+def _real_type(z: Type) -> Type:
+    return Type(z.shape, np.finfo(z.dtype).dtype, z.weak)
+
+
+def _complex_type(x: Type, y: Type) -> Type:
+    both = elementwise_type(x, y)
+    return Type(both.shape, np.result_type(both.dtype, np.complex64), both.weak)
+
+
+def _complex_op(name: str, type_rule: Callable[..., Type], source: str, derivative: Any) -> Op:
+    return Op(name, type_rule, source, derivative, elementwise=True)
+
+
+real = _complex_op("real", _real_type, "jnp.real(x)", Linear(lambda g, y, z: complex_(g, g * 0)))
+imag = _complex_op("imag", _real_type, "jnp.imag(x)", Linear(lambda g, y, z: complex_(g * 0, -g)))
+complex_ = _complex_op(
+    "complex",
+    _complex_type,
+    "lax.complex(x, y)",
+    Linear(lambda g, z, x, y: (real(g), -imag(g)), operands=(0, 1)),
+)
+conj = _complex_op("conj", lambda z: z, "jnp.conj(x)", Linear(lambda g, y, z: conj(g)))
+
+
+def _magnitude_push(tangents: tuple[Expr, ...], y: Expr, z: Expr) -> Expr:
+    """The component of the tangent along z; 0 at z = 0."""
+    length = select(eq(y, 0), 1, y)
+    return real(tangents[0] * (conj(z) / convert(length, dtype=z.dtype)))
+
+
+magnitude = _complex_op("abs", _real_type, "jnp.abs(x)", Custom(pushforward=_magnitude_push))
+"""The absolute value of a complex number."""
 
 
 def is_widening(old: Any, new: Any) -> bool:

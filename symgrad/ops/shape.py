@@ -169,7 +169,7 @@ def _slice_type(x: Type, *, start: Shape, stop: Shape, step: Shape) -> Type:
     for n, a, b, s in zip(x.shape, start, stop, step, strict=True):
         if not 0 <= a <= b <= n or s < 1:
             raise ShapeError(f"slice {a}:{b}:{s} of an axis of size {n}")
-        sizes.append(max(0, -(-(b - a) // s)))
+        sizes.append(int(max(0, -(-(b - a) // s))))
     return x.with_shape(tuple(sizes))
 
 
@@ -208,7 +208,7 @@ def _pad_type(x: Type, value: Type, *, low: Shape, high: Shape, interior: Shape)
     if value.shape or value.dtype != x.dtype:
         raise ShapeError(f"padding {x} with {value}")
     sizes = tuple(
-        a + b + n + max(0, n - 1) * i
+        int(a + b + n + max(0, n - 1) * i)
         for n, a, b, i in zip(x.shape, low, high, interior, strict=True)
     )
     if any(n < 0 for n in sizes):
@@ -226,7 +226,7 @@ def _pad_source(e: Expr) -> str:
         width = tuple((a, b) for a, b, _ in config)
         filled = number_source(value)
         return f"jnp.pad(x, {width}" + (
-            ")" if float(filled_value(value)) == 0 else f", constant_values={filled})"
+            ")" if filled_value(value) == 0 else f", constant_values={filled})"
         )
     return f"lax.pad(x, y, {config})"
 

@@ -4,4 +4,4 @@ from symgrad.tracing.jaxpr import Traced as Traced
 from symgrad.tracing.jaxpr import trace as trace
 from symgrad.tracing.jaxpr import type_of as type_of
 from symgrad.tracing.jaxpr import with_weak_type as with_weak_type
-from symgrad.tracing.location import user_file as user_file
+from symgrad.tracing.location import definition as definition

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +21,12 @@ import numpy as np
 from jax.extend import core as jex
 from jax.extend.core import primitives
 
-from symgrad.errors import Frame, SymgradError
+from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
 from symgrad.ops import calls
 from symgrad.tracing import nested, programs
 from symgrad.tracing.indexing import INDEXING
-from symgrad.tracing.location import Place, place_of, user_file
+from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
@@ -89,6 +90,7 @@ def trace(
         nonlocal out_tree
         args, kwargs = jax.tree.unflatten(in_tree, values)
         flat_out, out_tree = jax.tree.flatten(fun(*args, **kwargs))
+        _check_arrays(fun, flat_out)
         return flat_out
 
     avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
@@ -105,6 +107,19 @@ def trace(
         outputs = reader.read(closed.jaxpr, closed.consts, inputs)
     graph = Graph(inputs, tuple(outputs), tuple(names), reader.origins)
     return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
+
+
+def _check_arrays(fun: Callable[..., Any], leaves: Sequence[Any]) -> None:
+    for leaf in leaves:
+        try:
+            jax.typeof(leaf)
+        except TypeError:
+            raise OutputError(
+                f"`{getattr(fun, '__name__', fun)}` returns a {type(leaf).__name__}, "
+                "not an array or a number",
+                frame=definition(fun),
+                fix="return arrays, numbers, or pytrees of them",
+            ) from None
 
 
 class _Reader:
@@ -137,6 +152,9 @@ class _Reader:
         else:
             nodes = _read_known(name, params, operands)
         if nodes is None:
+            if not eqn.outvars and eqn.effects:
+                _warn_of_lost_effect(name, place)
+                return ()
             nodes = results(_opaque_node(eqn, operands))
         self._remember(place, operands, nodes)
         return nodes
@@ -233,6 +251,15 @@ INLINED = {
     "checkpoint": "jaxpr",
 }
 """Calls that are just their body, and the parameter that holds it."""
+
+
+def _warn_of_lost_effect(name: str, place: Place) -> None:
+    """Say that what a primitive does besides computing is not part of an expression graph."""
+    where = f" at {place[0].file}:{place[0].line}" if place[0] is not None else ""
+    warnings.warn(
+        f"symgrad leaves out `{name}`{where}: its effect is not part of the compiled program",
+        stacklevel=2,
+    )
 
 
 class Foreign:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sysconfig
+from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
@@ -79,3 +81,12 @@ def user_frame(error: BaseException) -> tuple[Frame, FrameType] | None:
             found = _frame_at(code, step.tb_lasti), step.tb_frame
         step = step.tb_next
     return found
+
+
+def definition(fun: Callable[..., Any]) -> Frame | None:
+    """The line where a function of the user's is defined."""
+    code = getattr(inspect.unwrap(fun), "__code__", None)
+    if code is None or not user_file(code.co_filename):
+        return None
+    first = code.co_firstlineno
+    return Frame(code.co_filename, first, 0, first + 1, 0, code.co_name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from types import FrameType
 from typing import Any
 
@@ -35,12 +36,13 @@ ADVICE: tuple[Advice, ...] = (
     ),
     (
         jax.errors.TracerIntegerConversionError,
-        "a traced array is used where Python needs an integer: a range, a shape, an index",
+        "the value of a traced array is used where Python needs an integer: a range, a shape, "
+        "an index",
         "use jax.lax.fori_loop, or make the integer a static argument",
     ),
     (
         jax.errors.NonConcreteBooleanIndexError,
-        "indexing with a traced mask gives an array whose shape depends on values",
+        "indexing with a traced mask of dtype bool gives an array whose shape depends on values",
         "keep the shape: jnp.where(mask, x, 0)",
     ),
     (
@@ -61,15 +63,13 @@ FITS = "shapes and dtypes are above: reshape, transpose or convert an operand so
 
 
 def explained(error: Exception) -> SymgradError | None:
-    """The same mistake at the user's line; None if no line of the user's is part of it."""
-    found = user_frame(error)
-    if found is None:
-        return None
-    frame, live = found
+    """The same mistake at the user's line; None if it is not the user's."""
+    frame, live = user_frame(error) or (None, None)
     for kind, what, fix in ADVICE:
         if isinstance(error, kind):
-            return _as_class(error)(what + _operands(frame, live), frame=frame, fix=fix)
-    if not isinstance(error, TypeError | ValueError | IndexError):
+            values = _operands(frame, live) + _mentioned(error)
+            return _as_class(error)(what + values, frame=frame, fix=fix)
+    if frame is None or not isinstance(error, TypeError | ValueError | IndexError):
         return None
     what = "\n".join(line for line in str(error).splitlines() if line.strip())[:500]
     return _as_class(error)(what + _operands(frame, live), frame=frame, fix=FITS)
@@ -82,8 +82,16 @@ def _as_class(error: Exception) -> type[SymgradError]:
     return TracingValueError if isinstance(error, ValueError) else TracingError
 
 
-def _operands(frame: Frame, live: FrameType) -> str:
+def _mentioned(error: Exception) -> str:
+    """The first type that JAX's message names."""
+    found = re.search(r"\b[a-z]+\d*\[[\d,]*\]", str(error))
+    return f" ({found.group()})" if found else ""
+
+
+def _operands(frame: Frame | None, live: FrameType | None) -> str:
     """The arrays that the user's expression names, with their types."""
+    if frame is None or live is None:
+        return ""
     try:
         tree = ast.parse(frame.expression.strip(), mode="eval")
     except SyntaxError:

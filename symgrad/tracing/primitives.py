@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, literal_value
@@ -78,6 +79,16 @@ def _read_pad(x: Expr, value: Expr, *, padding_config: Any) -> Expr:
     return shape.pad(x, value, low=low, high=high, interior=interior)
 
 
+def _is_complex(x: Expr, yes: Op, no: Op) -> Op:
+    return yes if np.issubdtype(x.dtype, np.complexfloating) else no
+
+
+def _as_complex(x: Expr) -> Expr:
+    """JAX's `conj` takes real numbers to complex ones."""
+    whole = jax.dtypes.issubdtype(x.dtype, np.complexfloating)
+    return x if whole else pointwise.convert(x, dtype=np.result_type(x.dtype, np.complex64))
+
+
 def _read_pow(x: Expr, y: Expr) -> Expr:
     x, y = _aligned((x, y))
     value = literal_value(y)
@@ -105,7 +116,8 @@ SAME_NAME = (
     *(pointwise.add, pointwise.sub, pointwise.mul, pointwise.div, pointwise.neg),
     *(pointwise.maximum, pointwise.minimum, pointwise.clamp, pointwise.rem),
     *(pointwise.exp, pointwise.exp2, pointwise.expm1, pointwise.log, pointwise.log1p),
-    *(pointwise.sqrt, pointwise.rsqrt, pointwise.cbrt, pointwise.square, pointwise.abs_),
+    *(pointwise.sqrt, pointwise.rsqrt, pointwise.cbrt, pointwise.square),
+    *(pointwise.real, pointwise.imag, pointwise.complex_),
     *(pointwise.sin, pointwise.cos, pointwise.tan, pointwise.sinh, pointwise.cosh),
     *(pointwise.tanh, pointwise.logistic, pointwise.erf, pointwise.erfc, pointwise.erf_inv),
     *(pointwise.sign, pointwise.floor, pointwise.ceil, pointwise.is_finite),
@@ -117,6 +129,7 @@ SAME_NAME = (
 """Operations that JAX's primitive of the same name means."""
 
 OTHER_NAME = {
+    "add_any": pointwise.add,
     "asin": pointwise.arcsin,
     "acos": pointwise.arccos,
     "atan": pointwise.arctan,
@@ -161,6 +174,8 @@ PLAIN: dict[str, Callable[..., Any]] = {
         x, dtype=new_dtype, weak=weak_type
     ),
     "bitcast_convert_type": lambda x, *, new_dtype: pointwise.bitcast(x, dtype=new_dtype),
+    "abs": lambda x: _is_complex(x, pointwise.magnitude, pointwise.abs_)(x),
+    "conj": lambda x, *, input_dtype: pointwise.conj(_as_complex(x)),
     "copy": lambda x: x,
     "copy_p": lambda x: x,
     "dot_general": _read_dot_general,
