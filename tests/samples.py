@@ -180,9 +180,19 @@ BINARY = (
     _maps(pointwise.ge, jnp.greater_equal, ties, ties),
 )
 
+COMPLEX = (
+    _maps(pointwise.complex_, lambda x, y: jnp.real(lax.complex(x, y) ** 2), normal, normal),
+    _maps(pointwise.real, lambda x: jnp.real(lax.complex(x, x) * (2 - 1j)), normal),
+    _maps(pointwise.imag, lambda x: jnp.imag(lax.complex(x, x) ** 3), normal),
+    _maps(pointwise.conj, lambda x: jnp.imag(jnp.conj(lax.complex(x, 2 * x)) * (x + 1j)), normal),
+    _maps(pointwise.magnitude, lambda x: jnp.abs(lax.complex(x, x * x)), several),
+)
+"""Real functions by way of complex numbers."""
+
 ENTRYWISE = (
     *UNARY,
     *BINARY,
+    *COMPLEX,
     _maps(pointwise.select, jnp.where, _boolean(), normal, normal),
     _maps(pointwise.clamp, lax.clamp, between(-2, -0.1), normal, between(0.1, 2)),
 )

@@ -69,3 +69,24 @@ def test_the_design_lists_the_layers_that_are_enforced() -> None:
     known = {name for layer in LAYERS for name in layer}
     listed = [[n for n in re.split(r"  +", line) if n in known] for line in text.splitlines()]
     assert listed == [list(layer) for layer in reversed(LAYERS)]
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of all tables of a page, row by row."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    """Against JAX's value and gradient: time inside `jax.jit`, FLOPs, temporary bytes."""
+    results = table((ROOT / "benchmarks" / "results.md").read_text())
+    measured = {
+        row[0]: [float(row[i].split()[0]) for i in (2, 4, 6)]
+        for row in results
+        if row[1] == "jax" and len(row) == 8 and " to " in row[2]
+    }
+    _, _, section = (ROOT / "README.md").read_text().partition("## How it compares")
+    shown = {row[0]: [float(cell) for cell in row[1:]] for row in table(section)[2:]}
+    assert shown.keys() == measured.keys()
+    for name, figures in shown.items():
+        assert figures == pytest.approx(measured[name], abs=0.005)

@@ -37,7 +37,7 @@ from symgrad.expr import (
     no_flops,
     sub,
 )
-from symgrad.ops.shape import dtype_source
+from symgrad.ops.shape import dtype_source, reduce_sum
 
 __all__ = ["add", "div", "mul", "neg", "sub"]
 
@@ -389,13 +389,18 @@ def _complex_op(name: str, type_rule: Callable[..., Type], source: str, derivati
     return Op(name, type_rule, source, derivative, elementwise=True)
 
 
+def _summed(g: Expr, x: Expr) -> Expr:
+    """An operand of rank 0 was broadcast, so its cotangent is summed."""
+    return g if g.ndim == x.ndim else reduce_sum(g, axes=tuple(range(g.ndim)))
+
+
 real = _complex_op("real", _real_type, "jnp.real(x)", Linear(lambda g, y, z: complex_(g, g * 0)))
 imag = _complex_op("imag", _real_type, "jnp.imag(x)", Linear(lambda g, y, z: complex_(g * 0, -g)))
 complex_ = _complex_op(
     "complex",
     _complex_type,
     "lax.complex(x, y)",
-    Linear(lambda g, z, x, y: (real(g), -imag(g)), operands=(0, 1)),
+    Linear(lambda g, z, x, y: (_summed(real(g), x), _summed(-imag(g), y)), operands=(0, 1)),
 )
 conj = _complex_op("conj", lambda z: z, "jnp.conj(x)", Linear(lambda g, y, z: conj(g)))
 
