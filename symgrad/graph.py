@@ -102,7 +102,7 @@ class Graph(walk.Graph):
         """The graph with all laws applied; `.log` of the result lists what fired."""
         log = Log()
         final = simplify(tidy_loops(inline_custom(self)), phases(rules)[1], log)
-        return Graph.of(share_scaled(final), log)
+        return Graph.of(share_scaled(final) if rules == "default" else final, log)
 
     def cost(self) -> Cost:
         """Nodes, FLOPs, bytes and peak live bytes."""

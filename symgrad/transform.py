@@ -263,7 +263,7 @@ class Transformed:
             stages.append(("differentiate", cost.cost(whole)))
         final = simplify(whole, after, log)
         if after:
-            final = share_scaled(final)
+            final = share_scaled(final) if self.rules == "default" else final
             stages.append(("simplify", cost.cost(final)))
         program = emit(final, self.__name__, self._about(problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)

@@ -181,7 +181,12 @@ BINARY = (
 )
 
 COMPLEX = (
-    _maps(pointwise.complex_, lambda x, y: jnp.real(lax.complex(x, y) ** 2), normal, normal),
+    _maps(
+        pointwise.complex_,
+        lambda x, y: jnp.real(lax.complex(*jnp.broadcast_arrays(x, y)) ** 2),
+        normal,
+        normal,
+    ),
     _maps(pointwise.real, lambda x: jnp.real(lax.complex(x, x) * (2 - 1j)), normal),
     _maps(pointwise.imag, lambda x: jnp.imag(lax.complex(x, x) ** 3), normal),
     _maps(pointwise.conj, lambda x: jnp.imag(jnp.conj(lax.complex(x, 2 * x)) * (x + 1j)), normal),

@@ -11,10 +11,12 @@ def statement(text: str, indent: int) -> list[str]:
     pad = " " * indent
     if indent + len(text) <= WIDTH:
         return [pad + text]
-    head, body, tail = _last_bracket(text)
-    if not body:
+    pairs = _brackets(text)
+    fitting = [p for p in pairs if indent + len(p[0]) <= WIDTH]
+    if not pairs:
         return [pad + text]
-    return [pad + head, *_contents(body, indent + 4), pad + tail]
+    head, body, tail = (fitting or pairs)[-1]
+    return [pad + head, *_contents(body, indent + 4), *statement(tail, indent)]
 
 
 def _contents(body: str, indent: int) -> list[str]:
@@ -49,9 +51,10 @@ def split_items(text: str) -> list[str]:
     return [e for e in (*items, text[start:].strip()) if e]
 
 
-def _last_bracket(text: str) -> tuple[str, str, str]:
-    """Split at the last bracket pair of the outermost level: before, inside, after."""
-    depth, start, found, quote = 0, 0, ("", "", ""), ""
+def _brackets(text: str) -> list[tuple[str, str, str]]:
+    """Every bracket pair of the outermost level: before, inside, after."""
+    depth, start, quote = 0, 0, ""
+    found: list[tuple[str, str, str]] = []
     for i, char in enumerate(text):
         if quote:
             quote = "" if char == quote else quote
@@ -63,5 +66,5 @@ def _last_bracket(text: str) -> tuple[str, str, str]:
         elif char in CLOSING:
             depth -= 1
             if depth == 0 and i - start > 1:
-                found = text[: start + 1], text[start + 1 : i], text[i:]
+                found.append((text[: start + 1], text[start + 1 : i], text[i:]))
     return found

@@ -10,6 +10,8 @@ import unicodedata
 RESERVED = frozenset({"jax", "jnp", "lax", "self", *keyword.kwlist, *keyword.softkwlist})
 RESERVED |= frozenset(dir(builtins))
 LONGEST = 60
+UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories of control, formatting and line-breaking characters, and surrogates."""
 
 
 def identifier(text: str, default: str = "value") -> str:
@@ -23,8 +25,13 @@ def identifier(text: str, default: str = "value") -> str:
 
 def comment(text: str) -> str:
     """Text that stays on one line of a comment: control and bidirectional marks are dropped."""
-    shown = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp"))
-    return " ".join(shown.split())
+    shown = (" " if unicodedata.category(c) in UNSEEN else c for c in text)
+    return " ".join("".join(shown).split())
+
+
+def docstring(text: str) -> str:
+    """Text that neither ends a docstring nor escapes anything in it."""
+    return comment(text).replace("\\", "/").replace('"', "'")
 
 
 class Names:

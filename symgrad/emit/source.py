@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.emit.layout import WIDTH, statement
-from symgrad.emit.names import Names, comment
+from symgrad.emit.names import Names, comment, docstring, identifier
 from symgrad.emit.template import Text, fill
 from symgrad.expr import (
     Captured,
@@ -64,7 +64,8 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
         about: first line of the docstring.
     """
     order = schedule(graph)
-    writer = _Writer(Names({name}))
+    name = identifier(name, "program")
+    writer = _Writer(Names({name, *_helper_names(graph)}))
     constants = list(dict.fromkeys(_captured_below(graph)))
     given = itertools.chain(graph.names, itertools.repeat(""))
     names = [n or f"x{i}" for i, n in zip(range(len(graph.inputs)), given, strict=False)]
@@ -97,6 +98,14 @@ def schedule(graph: Graph) -> list[Expr]:
     return [n for n in order if n not in late] + [n for n in order if n in late]
 
 
+def _helper_names(graph: Graph) -> Iterable[str]:
+    """Names of the functions that the operations of a graph and of its bodies call."""
+    for node in topological(graph.outputs):
+        yield from (h.__name__ for h in node.op.helpers)
+        for inner in node.op.functions(node) if node.op.functions else ():
+            yield from _helper_names(inner.graph)
+
+
 def _captured_below(graph: Graph) -> Iterable[Expr]:
     """The captured arrays of a graph and of all graphs its operations hold."""
     for node in topological(graph.outputs):
@@ -117,11 +126,12 @@ def _signature(name: str, parameters: Sequence[str]) -> list[str]:
 
 
 def _docstring(about: str, parameters: Sequence[str], inputs: Sequence[Expr]) -> list[str]:
-    lines = [f'    """{comment(about)}', "", "    Args:"]
+    first = textwrap.wrap(docstring(about), WIDTH - 10, break_on_hyphens=False)
+    lines = [f'    """{first[0]}', *(f"    {line}" for line in first[1:]), "", "    Args:"]
     lines += [f"        {p}: {e.type}" for p, e in zip(parameters, inputs, strict=True)]
-    if not parameters:
-        lines = lines[:1]
-    return [*lines, '    """'] if parameters else [lines[0] + '"""']
+    if parameters:
+        return [*lines, '    """']
+    return [*lines[:-3], lines[-3] + '"""']
 
 
 class _Writer:
@@ -168,7 +178,8 @@ class _Writer:
                     quoted = line
                 lines += made
         outputs = self._structure(returned, graph.outputs)
-        return lines + statement(f"return {outputs}", indent)
+        several = len(returned) > 1 and indent + len(f"return {outputs}") > WIDTH
+        return lines + statement(f"return ({outputs})" if several else f"return {outputs}", indent)
 
     def _statement(
         self,
@@ -189,6 +200,7 @@ class _Writer:
         if isinstance(node.type, tuple):
             pattern = inner[-1].returned if inner else tuple(range(len(node.type)))
             target = self._targets(node, graph, pattern)
+            target = f"({target})" if len(target) > LONGEST_INLINE else target
             return lines + statement(f"{target} = {text.code}", indent)
         wanted = graph.origins.get(node, UNKNOWN).name
         if inner and len(inner[-1].returned) == 2:
@@ -208,10 +220,11 @@ class _Writer:
         self.helpers.update(dict.fromkeys(node.op.helpers))
         if node.op is opaque:
             name = self.names.numbered(node.params["name"])
+            while name in self.foreign:
+                name = self.names.numbered(node.params["name"])
             self.foreign[name] = node.params["call"]
             return Text(f"{name}({', '.join(self.texts[a].code for a in node.args)})")
-        source = node.op.source
-        template = source(node) if callable(source) else source
+        template = _template(node)
         if "{" in template:
             template = template.format(**{**node.params, **functions})
         return fill(template, self._operands(node, template))
@@ -271,7 +284,10 @@ class _Writer:
                     parameters.append(single)
                 case several:
                     parameters.append(writer.names.claim(("carry", "inputs")[number]))
-                    unpacking += statement(f"{', '.join(several)} = {parameters[-1]}", indent + 4)
+                    target = ", ".join(several)
+                    wide = indent + 4 + len(f"{target} = {parameters[-1]}") > WIDTH
+                    target = f"({target})" if wide else target
+                    unpacking += statement(f"{target} = {parameters[-1]}", indent + 4)
         body = writer.function_body(graph, schedule(graph), local.returned, indent + 4)
         pad = " " * indent
         return ["", f"{pad}def {name}({', '.join(parameters)}):", *unpacking, *body, ""]
@@ -285,9 +301,16 @@ class View:
     suffix: str = ""
 
 
+def _template(node: Expr) -> str:
+    source = node.op.source
+    return source(node) if callable(source) else source
+
+
 def views(node: Expr) -> list[View]:
     """Operands of an elementwise node with the broadcasts that NumPy performs left out."""
     found = [View(a) for a in node.args]
+    if "lax." in _template(node):
+        return found
     shapes = [a.shape for a in node.args]
     for i, arg in enumerate(node.args):
         if arg.op is not broadcast:
@@ -295,14 +318,16 @@ def views(node: Expr) -> list[View]:
         (x,) = arg.args
         axes = arg.params["axes"]
         hidden = _aligned(x, axes, arg.ndim)
-        shape = tuple(x.shape[axes.index(a)] if a in axes else 1 for a in range(arg.ndim))
+        # As the text has it: axes in front of the operand's first one are not written.
+        first = axes[0] if axes and x.op is not literal else arg.ndim
+        shape = tuple(x.shape[axes.index(a)] if a in axes else 1 for a in range(first, arg.ndim))
         trial = [*shapes[:i], shape, *shapes[i + 1 :]]
-        if hidden is not None and np.broadcast_shapes(*trial) == node.shape:
+        if np.broadcast_shapes(*trial) == node.shape:
             found[i], shapes = hidden, trial
     return found
 
 
-def _aligned(x: Expr, axes: tuple[int, ...], ndim: int) -> View | None:
+def _aligned(x: Expr, axes: tuple[int, ...], ndim: int) -> View:
     """`x` indexed so that NumPy's right alignment puts its axes at `axes`."""
     if x.op is literal or not axes:
         return View(x)

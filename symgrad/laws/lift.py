@@ -265,7 +265,7 @@ def softmax_from_product(e: Expr) -> Expr | None:
     return None
 
 
-@rewrites(gather_op, gather_fill, exact=True)
+@rewrites(gather_op, gather_fill, exact=False)
 def entry_of_each_row(e: Expr) -> Expr | None:
     """x[arange(n), labels] and take_along_axis(x, labels[:, None]) pick one entry per row"""
     x, *indices = e.args
@@ -285,7 +285,7 @@ def entry_of_each_row(e: Expr) -> Expr | None:
     return reshape(picked, shape=e.shape)
 
 
-@rewrites(gather_op, exact=True)
+@rewrites(gather_op, exact=False)
 def row_of_identity(e: Expr) -> Expr | None:
     """eye(n)[labels] = one_hot(labels, n)"""
     x, *indices = e.args

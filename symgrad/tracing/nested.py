@@ -13,6 +13,7 @@ from jax.extend import core as jex
 
 from symgrad.expr import Expr, fresh
 from symgrad.ops import branch, calls, loops, pointwise, shape
+from symgrad.tracing.primitives import aligned
 from symgrad.walk import Graph
 
 ReadGraph = Callable[[Any], Graph]
@@ -103,7 +104,7 @@ def _read_custom_jvp(
 ) -> Expr | None:
     known = _library_functions().get(definition_of(call_jaxpr.jaxpr))
     if known is not None and len(operands) == len(call_jaxpr.jaxpr.invars):
-        return known(*operands)
+        return known(*aligned(operands))
     closed, own = operands[:num_consts], operands[num_consts:]
 
     def rule() -> Graph:

@@ -42,9 +42,9 @@ def _read_broadcast(x: Expr, *, shape: Any, broadcast_dimensions: Any) -> Expr:
 def _read_select(which: Expr, *cases: Expr) -> Expr:
     """`select_n` counts its cases from 0, so the first is the one taken on False."""
     if which.dtype == bool:
-        which, on_false, on_true = _aligned((which, *cases))
+        which, on_false, on_true = aligned((which, *cases))
         return pointwise.select(which, on_true, on_false)
-    which, *choices = _aligned((which, *cases))
+    which, *choices = aligned((which, *cases))
     chosen = choices[-1]
     for i in range(len(choices) - 2, -1, -1):
         chosen = pointwise.select(pointwise.eq(which, i), choices[i], chosen)
@@ -54,6 +54,21 @@ def _read_select(which: Expr, *cases: Expr) -> Expr:
 def _read_slice(x: Expr, *, start_indices: Any, limit_indices: Any, strides: Any) -> Expr:
     step = tuple(strides) if strides is not None else (1,) * x.ndim
     return shape.slice_(x, start=tuple(start_indices), stop=tuple(limit_indices), step=step)
+
+
+def _read_stack(*xs: Expr, axis: int) -> Expr:
+    shapes = [(*x.shape[:axis], 1, *x.shape[axis:]) for x in xs]
+    return shape.concatenate(
+        *(shape.reshape(x, shape=s) for x, s in zip(xs, shapes, strict=True)), axis=axis
+    )
+
+
+def _read_tile(x: Expr, *, reps: Any) -> Expr:
+    """Repetitions get an axis of their own in front of each axis, which is then merged."""
+    repeated = tuple(n for pair in zip(reps, x.shape, strict=True) for n in pair)
+    own = tuple(range(1, 2 * x.ndim, 2))
+    merged = tuple(r * n for r, n in zip(reps, x.shape, strict=True))
+    return shape.reshape(broadcast(x, shape=repeated, axes=own), shape=merged)
 
 
 def _read_split(x: Expr, *, sizes: Any, axis: int) -> tuple[Expr, ...]:
@@ -90,7 +105,7 @@ def _as_complex(x: Expr) -> Expr:
 
 
 def _read_pow(x: Expr, y: Expr) -> Expr:
-    x, y = _aligned((x, y))
+    x, y = aligned((x, y))
     value = literal_value(y)
     if value is not None and float(value).is_integer() and abs(value) < 2**15:
         return pointwise.integer_power(x, int(value))
@@ -99,10 +114,10 @@ def _read_pow(x: Expr, y: Expr) -> Expr:
 
 def _direct(op: Op) -> Callable[..., Expr]:
     """The reader of an elementwise primitive without parameters."""
-    return lambda *operands: op(*_aligned(operands))
+    return lambda *operands: op(*aligned(operands))
 
 
-def _aligned(operands: Sequence[Expr]) -> list[Expr]:
+def aligned(operands: Sequence[Expr]) -> list[Expr]:
     """JAX stretches axes of size 1 silently; here they are broadcast in the open."""
     target = np.broadcast_shapes(*(o.shape for o in operands))
     every_axis = tuple(range(len(target)))
@@ -185,6 +200,8 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "transpose": lambda x, *, permutation: shape.transpose(x, permutation=tuple(permutation)),
     "slice": _read_slice,
     "split": _read_split,
+    "stack": _read_stack,
+    "tile": _read_tile,
     "pad": _read_pad,
     "concatenate": lambda *xs, dimension: shape.concatenate(*xs, axis=dimension),
     "rev": lambda x, *, dimensions: shape.reverse(x, axes=tuple(dimensions)),
