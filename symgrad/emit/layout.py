@@ -52,7 +52,10 @@ def split_items(text: str) -> list[str]:
 
 
 def _brackets(text: str) -> list[tuple[str, str, str]]:
-    """Every bracket pair of the outermost level: before, inside, after."""
+    """Every bracket pair of the outermost level: before, inside, after.
+
+    What follows a broken bracket begins with the bracket that closes it.
+    """
     depth, start, quote = 0, 0, ""
     found: list[tuple[str, str, str]] = []
     for i, char in enumerate(text):
@@ -63,7 +66,7 @@ def _brackets(text: str) -> list[tuple[str, str, str]]:
         elif char in OPENING:
             start = i if depth == 0 else start
             depth += 1
-        elif char in CLOSING:
+        elif char in CLOSING and depth:
             depth -= 1
             if depth == 0 and i - start > 1:
                 found.append((text[: start + 1], text[start + 1 : i], text[i:]))

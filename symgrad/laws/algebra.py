@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
@@ -170,7 +171,10 @@ def convert_to_same_type(e: Expr) -> Expr | None:
 
 
 LARGEST_SCALE = 2.0**32
-"""Scale factors in this range around 1 are moved: larger ones guard against overflow."""
+"""Scale factors in this range around 1 are moved: larger ones guard against overflow.
+
+In float16, whose largest number is smaller than this, none are.
+"""
 
 
 def scale_of(e: Expr) -> tuple[Expr, Expr, bool] | None:
@@ -191,6 +195,8 @@ def scale_of(e: Expr) -> tuple[Expr, Expr, bool] | None:
 def _moderate(factor: Expr) -> bool:
     value = literal_value(factor)
     if value is None or not factor.type.inexact or np.iscomplexobj(value):
+        return False
+    if jnp.finfo(factor.dtype).max < LARGEST_SCALE:
         return False
     return 1 / LARGEST_SCALE <= abs(float(value)) <= LARGEST_SCALE
 
