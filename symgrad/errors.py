@@ -108,7 +108,3 @@ class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
 
     JAX raises `ValueError` for the second, as for a `while_loop` in reverse mode.
     """
-
-
-class ConvergenceError(SymgradError, RuntimeError):
-    """A set of rewrite rules did not reach a fixed point within its budget."""
