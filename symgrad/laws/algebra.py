@@ -196,7 +196,7 @@ def _moderate(factor: Expr) -> bool:
     value = literal_value(factor)
     if value is None or not factor.type.inexact or np.iscomplexobj(value):
         return False
-    if jnp.finfo(factor.dtype).max < LARGEST_SCALE:
+    if float(jnp.finfo(factor.dtype).max) < LARGEST_SCALE:
         return False
     return 1 / LARGEST_SCALE <= abs(float(value)) <= LARGEST_SCALE
 
