@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 import samples
 from jax import lax
 from samples import Made, Sample
+from together import Jax, Problem, agree, attempt, compiled_together, generator
 
 import symgrad as sg
 from symgrad import expr, ops, walk
@@ -28,9 +28,6 @@ from symgrad.ops.contract import einsum_op
 from symgrad.ops.pointwise import clamp, exp, maximum, tanh
 from symgrad.ops.reduce import reduce_max, softmax
 from symgrad.ops.shape import reduce_sum
-
-QUICK = {"xla_backend_optimization_level": 0}
-"""How tests compile: what is tested is the program, not XLA's last percent."""
 
 TESTED_APART = {"conv", "index", "indexing", "order", "window"}
 """Families with samples and test files of their own."""
@@ -62,96 +59,25 @@ def used_operations(graph: walk.Graph) -> set[Op]:
     return found
 
 
-def generator(name: object) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(str(name).encode()))
-
-
-# What is computed of a function, by symgrad and by JAX
-
-
-class Jax:
-    """The transformations of JAX, with `hvp` as in symgrad."""
-
-    jit, vjp, jvp, grad = jax.jit, jax.vjp, jax.jvp, jax.grad
-
-    @staticmethod
-    def hvp(fun: Callable[..., Any], wrt: tuple[int, ...]) -> Callable[..., Any]:
-        def product(v: Any, *args: Any) -> Any:
-            def slope(*moving: Any) -> Any:
-                return jax.grad(fun, wrt)(*_replaced(args, wrt, moving))
-
-            return jax.jvp(slope, tuple(args[i] for i in wrt), v)[1]
-
-        return product
-
-
-def _replaced(args: Sequence[Any], numbers: Sequence[int], values: Sequence[Any]) -> list[Any]:
-    found = list(args)
-    for i, value in zip(numbers, values, strict=True):
-        found[i] = value
-    return found
-
-
-def inexact(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), np.inexact)
-
-
-def inner(xs: Any, ys: Any) -> Any:
-    """Σ x y over all entries that are no integers."""
-    pairs = zip(jax.tree.leaves(xs), jax.tree.leaves(ys), strict=True)
-    return sum(jnp.sum(x * y) for x, y in pairs if inexact(x))
-
-
-def differentiable(tree: Any) -> list[Any]:
-    return [x for x in jax.tree.leaves(tree) if x.dtype != jax.dtypes.float0]
-
-
-class Problem:
-    """A sample with operands, directions to move them in, and cotangents of its results."""
+class Sampled(Problem):
+    """The problem of a sample; what JAX does not have of it is left out."""
 
     def __init__(self, sample: Sample, real: Any, *shapes: Any):
         draws = generator((sample, np.dtype(real)))
-        self.sample, self.fun = sample, sample.fun
-        self.args = sample.draw(draws, real, *shapes)
-        self.wrt = tuple(i for i, a in enumerate(self.args) if inexact(a))
-
-        def direction(like: Any) -> np.ndarray:
-            if not jnp.issubdtype(like.dtype, np.inexact):
-                return np.zeros(like.shape, jax.dtypes.float0)
-            return draws.normal(size=like.shape).astype(like.dtype)
-
-        self.dots = tuple(map(direction, self.args))
-        outputs = jax.eval_shape(self.fun, *self.args)
-        self.bars = jax.tree.map(direction, outputs)
-        smooth = any(inexact(o) for o in jax.tree.leaves(outputs)) and bool(self.wrt)
-        self.order = sample.order if smooth else 0
-
-    def loss(self, *args: Any) -> Any:
-        return inner(self.fun(*args[:-1]), args[-1])
+        super().__init__(sample.fun, sample.draw(draws, real, *shapes), draws)
+        self.sample = sample
+        self.order = sample.order if self.smooth else 0
 
     def account(self, by: Any, *args: Any) -> dict[str, Callable[[], Any]]:
-        """Value, both modes, and both ways to second order: how to compute each."""
-        found = {"value": lambda: by.jit(self.fun)(*args)}
-        if not self.order:
-            return found
-        if self.sample.forward:
-            found["jvp"] = lambda: differentiable(by.jvp(self.fun, args, self.dots))
-        if not self.sample.reverse:
-            return found
-        moving = tuple(self.dots[i] for i in self.wrt)
-        slope = by.grad(self.loss, self.wrt)
-        along = lambda *args: inner(slope(*args), moving)  # noqa: E731
-
-        def pulled() -> Any:
-            value, pull = by.vjp(self.fun, *args)
-            return value, differentiable(pull(self.bars))
-
-        found["vjp"] = pulled
-        if self.order == 1:
-            return found
-        found["hvp"] = lambda: by.hvp(self.loss, self.wrt)(moving, *args, self.bars)
-        found["grad of grad"] = lambda: by.grad(along, self.wrt)(*args, self.bars)
-        return found
+        second = self.order == 2 and self.sample.reverse
+        wanted = {
+            "value": True,
+            "jvp": self.order and self.sample.forward,
+            "vjp": self.order and self.sample.reverse,
+            "hvp": second,
+            "grad of grad": second,
+        }
+        return {what: how for what, how in super().account(by, *args).items() if wanted[what]}
 
     def texts(self) -> dict[str, str]:
         """The programs of value and gradient."""
@@ -169,25 +95,6 @@ def run_text(text: str, *leaves: Any) -> list[Any]:
     name = next(line for line in reversed(text.splitlines()) if line.startswith("def "))
     found = scope[name.removeprefix("def ").split("(")[0]](*leaves)
     return list(found) if isinstance(found, tuple) else [found]
-
-
-def agree(actual: Any, expected: Any, tolerance: float, scale: float = 0.0) -> None:
-    """Same trees, shapes and dtypes; equal integers; floats close on the scale of each array.
-
-    `scale` is that of the operands, where small results are differences of large numbers.
-    """
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for got, want in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert (jnp.shape(got), jnp.result_type(got)) == (jnp.shape(want), jnp.result_type(want))
-        if not inexact(want):
-            np.testing.assert_array_equal(got, want)
-            continue
-        got, want = (np.asarray(x).astype(np.float64) for x in (got, want))
-        finite = np.isfinite(want)
-        np.testing.assert_array_equal(got[~finite], want[~finite])
-        size = np.max(np.abs(want[finite]), initial=scale)
-        error = np.max(np.abs(got[finite] - want[finite]), initial=0.0)
-        assert error <= tolerance * size, f"off by {error}, size {size}:\n{got}\n{want}"
 
 
 def family(members: Sequence[Any], size: int = 64) -> list[Any]:
@@ -210,32 +117,9 @@ FAMILIES = [
 ]
 
 
-def attempt(problem: Callable[[], Any]) -> Any:
-    """What it gives or raises: one sample that fails must not hide the others."""
-    try:
-        return problem()
-    except Exception as error:
-        return error
-
-
-def compiled_together(accounts: Callable[[list[Any]], Any], operands: list[Any]) -> Any:
-    """`accounts(operands)` in one compilation; errors in tracing stand for what they prevented."""
-    errors: dict[int, Exception] = {}
-
-    def without_errors(operands: list[Any]) -> Any:
-        leaves, tree = jax.tree.flatten(accounts(operands))
-        errors.update((i, x) for i, x in enumerate(leaves) if isinstance(x, Exception))
-        places.append(tree)
-        return [0 if i in errors else x for i, x in enumerate(leaves)]
-
-    places: list[Any] = []
-    leaves = jax.jit(without_errors, compiler_options=QUICK)(operands)
-    return jax.tree.unflatten(places[0], [errors.get(i, x) for i, x in enumerate(leaves)])
-
-
 @pytest.mark.parametrize("members", FAMILIES)
 def test_value_both_modes_and_second_order(members, real, subtests):
-    problems = [Problem(sample, real.dtype) for sample in members]
+    problems = [Sampled(sample, real.dtype) for sample in members]
 
     def everything(operands: list[Any]) -> list[Any]:
         return [
@@ -259,7 +143,7 @@ def test_value_both_modes_and_second_order(members, real, subtests):
 @pytest.mark.parametrize("members", FAMILIES)
 def test_samples_trace_to_their_operation(members, float64, subtests):
     for sample in members:
-        problem = Problem(sample, np.float64)
+        problem = Sampled(sample, np.float64)
         with subtests.test(sample=str(sample)):
             graph = sg.trace(problem.fun, *problem.args)
             found = used_operations(graph) | used_operations(graph.simplify())
@@ -269,10 +153,10 @@ def test_samples_trace_to_their_operation(members, float64, subtests):
 @pytest.mark.parametrize("members", FAMILIES)
 def test_batched(members, float64, subtests):
     """`jax.vmap` takes what symgrad makes like any function of JAX."""
-    problems = [Problem(sample, np.float64) for sample in members]
-    others = [Problem(replace(p.sample, about=f"{p.sample} again"), np.float64) for p in problems]
+    problems = [Sampled(sample, np.float64) for sample in members]
+    others = [Sampled(replace(p.sample, about=f"{p.sample} again"), np.float64) for p in problems]
 
-    def rows(problem: Problem, by: Any, *args: Any) -> Any:
+    def rows(problem: Sampled, by: Any, *args: Any) -> Any:
         def each(*args: Any) -> Any:
             found = problem.account(by, *args)
             return {what: found[what]() for what in ("value", "vjp") if what in found}
@@ -300,17 +184,17 @@ def test_batched(members, float64, subtests):
 @pytest.mark.parametrize("members", FAMILIES)
 def test_programs_are_their_text(members, float64, subtests):
     """The printed value and gradient compute the same, given nothing but `jax`; always one text."""
-    problems = [Problem(s, np.float64) for s in members if s.standalone]
+    problems = [Sampled(s, np.float64) for s in members if s.standalone]
     texts = [attempt(p.texts) for p in problems]
-    again = [attempt(Problem(p.sample, np.float64).texts) for p in problems]
+    again = [attempt(Sampled(p.sample, np.float64).texts) for p in problems]
 
-    def by_text(problem: Problem, texts: dict[str, str], args: Any) -> Any:
+    def by_text(problem: Sampled, texts: dict[str, str], args: Any) -> Any:
         found = {"value": run_text(texts["value"], *args)}
         if "gradient" in texts:
             found["gradient"] = run_text(texts["gradient"], *args, *jax.tree.leaves(problem.bars))
         return found
 
-    def by_jax(problem: Problem, texts: dict[str, str], args: Any) -> Any:
+    def by_jax(problem: Sampled, texts: dict[str, str], args: Any) -> Any:
         found = {"value": jax.tree.leaves(problem.fun(*args))}
         if "gradient" in texts:
             slope = jax.grad(problem.loss, problem.wrt)(*args, problem.bars)
@@ -342,7 +226,7 @@ SHAPES = {"scalar": (), "empty": (0, 3), "one": (1,), "rank 4": (2, 1, 3, 2)}
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_entrywise_operations_in_every_shape(shape, float64, subtests):
     members = [s for s in samples.ENTRYWISE if s.order]
-    problems = [Problem(s, np.float64, *[shape] * len(s.operands)) for s in members]
+    problems = [Sampled(s, np.float64, *[shape] * len(s.operands)) for s in members]
     check_first_order(problems, float64.tolerance, subtests)
 
 
@@ -358,7 +242,7 @@ MIXED = {
 def test_entrywise_operations_broadcast(shapes, float64, subtests):
     entrywise = (*samples.ENTRYWISE, *samples.INTEGERS)
     members = [s for s in entrywise if len(s.operands) > 1 and s.op is not clamp]
-    problems = [Problem(s, np.float64, *((), *shapes)[-len(s.operands) :]) for s in members]
+    problems = [Sampled(s, np.float64, *((), *shapes)[-len(s.operands) :]) for s in members]
     check_first_order(problems, float64.tolerance, subtests)
 
 
@@ -376,7 +260,7 @@ def test_clamp_takes_scalar_bounds(float64):
 
 
 def check_first_order(
-    problems: Sequence[Problem], tolerance: float, subtests: Any, scale: float = 0.0
+    problems: Sequence[Sampled], tolerance: float, subtests: Any, scale: float = 0.0
 ) -> None:
     def everything(operands: list[Any]) -> list[Any]:
         return [
@@ -384,7 +268,7 @@ def check_first_order(
             for p, args in zip(problems, operands, strict=True)
         ]
 
-    def first_order(problem: Problem, by: Any, args: Any) -> list[Any]:
+    def first_order(problem: Sampled, by: Any, args: Any) -> list[Any]:
         found = problem.account(by, *args)
         return [found[what]() for what in ("value", "jvp", "vjp") if what in found]
 
@@ -405,7 +289,7 @@ def test_short_floats(name, float32, subtests):
         for s in samples.SAMPLES
         if s.op in (add, mul, div, maximum, tanh, exp, reduce_sum, einsum_op, softmax, reduce_max)
     ]
-    problems = [Problem(s, dtype) for s in members]
+    problems = [Sampled(s, dtype) for s in members]
     check_first_order(problems, 4 * float(jnp.finfo(dtype).eps), subtests, scale=1.0)
 
 
