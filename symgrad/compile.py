@@ -22,9 +22,9 @@ import numpy as np
 from symgrad.derive import pushforward
 from symgrad.emit.source import Program, emit
 from symgrad.expr import Type, fresh
-from symgrad.laws.book import phases
+from symgrad.laws.book import phases, prepared
 from symgrad.ops.bodies import instantiate
-from symgrad.ops.calls import has_custom, inline_custom
+from symgrad.ops.calls import has_custom
 from symgrad.rewrite import simplify
 from symgrad.tracing import with_weak_type
 from symgrad.tracing.programs import Known, new_file, remember
@@ -121,6 +121,6 @@ def _pushforward_function(graph: Graph) -> Function:
         instantiate(t, o) for t, o in zip(slots, graph.outputs, strict=True) if o.type.inexact
     )
     raw = Graph((*graph.inputs, *tangents), outputs, origins=graph.origins)
-    final = simplify(inline_custom(raw), phases("default")[1])
+    final = simplify(prepared(raw), phases("default")[1])
     run = load(emit(final, "pushforward"), types_of(outputs))
     return _with_rules(run, raw) if has_custom(raw) else run

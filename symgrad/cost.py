@@ -10,7 +10,7 @@ import numpy as np
 
 from symgrad.expr import Expr, Type, item, literal
 from symgrad.ops.shape import broadcast
-from symgrad.walk import Graph, topological
+from symgrad.walk import Graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ def node_bytes(node: Expr) -> int:
 
 
 def cost(graph: Graph) -> Cost:
-    order = topological(graph.inputs + graph.outputs)
+    order = graph.nodes
     inputs = set(graph.inputs)
     work = [n for n in order if n not in inputs and n.op is not item]
     moved = sum(node_bytes(n) + sum(map(node_bytes, n.args)) for n in work)
-    return Cost(len(graph), sum(n.flops for n in work), moved, _peak_bytes(order, graph.outputs))
+    return Cost(len(graph), sum(n.flops for n in work), moved, _peak_bytes(order, graph.roots))
 
 
 def _peak_bytes(order: Sequence[Expr], outputs: Sequence[Expr]) -> int:

@@ -30,7 +30,7 @@ from symgrad.expr import (
 )
 from symgrad.ops.reduce import reduce_sum
 from symgrad.ops.shape import zeros
-from symgrad.walk import UNKNOWN, Origin, Origins, mark, substitute, topological
+from symgrad.walk import UNKNOWN, Graph, Origin, Origins, mark, substitute, topological
 
 Slot = Expr | None
 """A tangent or cotangent; None is a structural zero."""
@@ -316,6 +316,19 @@ def _total(terms: Sequence[Expr]) -> Slot:
 def _instantiate(tangent: Slot, operand: Expr) -> Expr:
     """Operands that are jointly linear need their zeros written out (`concatenate`, `pad`)."""
     return zeros(operand.type) if tangent is None else tangent
+
+
+def refuse_effects(graph: Graph, wrt: Sequence[Expr]) -> None:
+    """Whether every effect of a graph may stay as it is when the graph is differentiated.
+
+    Raises:
+        NoDerivativeError: a value to differentiate by is given to the world outside and what
+            comes back is unknown, as with `io_callback`.
+    """
+    active = active_nodes(topological(graph.effects), wrt)
+    for node in graph.effects:
+        if node.op.derivative is None and not active.isdisjoint(node.args):
+            raise no_derivative(node, graph.origins)
 
 
 def no_derivative(node: Expr, origins: Mapping[Expr, Origin]) -> NoDerivativeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from symgrad import walk
@@ -14,8 +14,7 @@ from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError, ArgumentValueError, OutputError
 from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
-from symgrad.laws.book import phases
-from symgrad.laws.loops import tidy_loops
+from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
@@ -38,11 +37,22 @@ class Graph(walk.Graph):
 
     @classmethod
     def of(cls, graph: walk.Graph, log: Log | None = None) -> Graph:
-        return cls(graph.inputs, graph.outputs, graph.names, graph.trimmed(), log or Log())
+        return cls(
+            graph.inputs,
+            graph.outputs,
+            graph.names,
+            graph.trimmed(),
+            graph.effects,
+            log or Log(),
+        )
 
     def with_outputs(self, outputs: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
         """The same inputs with other outputs, whose new nodes came from `origins`."""
-        return Graph(self.inputs, tuple(outputs), self.names, {**origins, **self.origins})
+        return replace(self, outputs=tuple(outputs), origins={**origins, **self.origins})
+
+    def with_inputs(self, more: Sequence[Expr], names: Sequence[str]) -> Graph:
+        """The same outputs, and more inputs after the others."""
+        return replace(self, inputs=(*self.inputs, *more), names=(*self._all_names, *names))
 
     def grad(self, wrt: int | Sequence[int] = 0) -> Graph:
         """The gradient of the one scalar output in the inputs numbered `wrt`.
@@ -63,10 +73,7 @@ class Graph(walk.Graph):
         """Cotangents of the inputs `wrt`; the outputs' cotangents are new inputs at the end."""
         seeds = tuple(fresh(o.type) for o in self.outputs)
         names = tuple(f"d_{self._output_name(i)}" for i in range(len(seeds)))
-        pulled = self._pulled_back(seeds, self._numbers(wrt))
-        return Graph(
-            (*self.inputs, *seeds), pulled.outputs, (*self._all_names, *names), pulled.origins
-        )
+        return self._pulled_back(seeds, self._numbers(wrt)).with_inputs(seeds, names)
 
     def pushforward(self, wrt: int | Sequence[int] = 0) -> Graph:
         """Tangents of the outputs; the tangents of the inputs `wrt` are new inputs at the end."""
@@ -79,10 +86,7 @@ class Graph(walk.Graph):
             zeros(o.type) if t is None else t for t, o in zip(pushed, self.outputs, strict=True)
         ]
         names = tuple(f"{self._input_name(i)}_dot" for i in numbers)
-        moved = self.with_outputs(outputs, made)
-        return Graph(
-            (*self.inputs, *tangents), moved.outputs, (*self._all_names, *names), moved.origins
-        )
+        return self.with_outputs(outputs, made).with_inputs(tangents, names)
 
     def hvp(self, wrt: int | Sequence[int] = 0) -> Graph:
         """Hessian-vector product: the pushforward of the gradient."""
@@ -101,7 +105,7 @@ class Graph(walk.Graph):
     def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
         """The graph with all laws applied; `.log` of the result lists what fired."""
         log = Log()
-        final = simplify(tidy_loops(inline_custom(self)), phases(rules)[1], log)
+        final = simplify(prepared(self), phases(rules)[1], log)
         return Graph.of(share_scaled(final) if rules == "default" else final, log)
 
     def cost(self) -> Cost:

@@ -59,12 +59,12 @@ class _Normaliser:
         self.normal: dict[Expr, Expr] = {}
         self.becomes: dict[Expr, Expr] = {}
         self.origins: Origins = dict(graph.origins)
-        self.budget = REWRITES_PER_NODE * (len(topological(graph.outputs)) + 10)
+        self.budget = REWRITES_PER_NODE * (len(topological(graph.roots)) + 10)
 
     def run(self) -> Graph:
-        outputs = tuple(self.normalise(o) for o in self.graph.outputs)
+        roots = [self.normalise(r) for r in self.graph.roots]
         # Origins of nodes that are gone stay: differentiation may need such a node again.
-        return Graph(self.graph.inputs, outputs, self.graph.names, self.origins)
+        return self.graph.with_roots(roots, self.origins)
 
     def normalise(self, root: Expr) -> Expr:
         """The normal form of `root`; a node waits on the stack until its operands have theirs."""

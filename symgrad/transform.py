@@ -25,14 +25,13 @@ from symgrad.arguments import (
     resolve_argnums,
 )
 from symgrad.compile import Executable, compile_program
+from symgrad.derive import refuse_effects
 from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
-from symgrad.laws.book import phases
-from symgrad.laws.loops import tidy_loops
+from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
-from symgrad.ops.calls import inline_custom
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
 from symgrad.tracing import Traced, trace, type_of
@@ -251,14 +250,15 @@ class Transformed:
         if before and self.name != "jit":
             stages.append(("lift", cost.cost(lifted)))
         problem = self._problem(arguments, traced, lifted)
+        refuse_effects(problem.graph, problem.sources)
         derived = self.transformation(problem)
         origins = {**derived.origins, **lifted.origins}
         origins |= {
             e: Origin(name=n) for e, n in zip(problem.extra_inputs, arguments.names, strict=False)
         }
         inputs = problem.extra_inputs + lifted.inputs
-        raw = Graph(inputs, tuple(derived.outputs), arguments.names, origins)
-        whole = tidy_loops(inline_custom(raw))
+        raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, lifted.effects)
+        whole = prepared(raw)
         if self.name != "jit":
             stages.append(("differentiate", cost.cost(whole)))
         final = simplify(whole, after, log)

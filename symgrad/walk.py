@@ -36,17 +36,33 @@ UNKNOWN = Origin()
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Inputs, outputs and everything between; equal graphs compute the same expressions."""
+    """Inputs, outputs and everything between; equal graphs compute the same expressions.
+
+    Attributes:
+        effects: nodes that run for what they do besides computing, in this order.
+    """
 
     inputs: tuple[Expr, ...]
     outputs: tuple[Expr, ...]
     names: tuple[str, ...] = field(default=(), compare=False)
     origins: Mapping[Expr, Origin] = field(default_factory=dict, compare=False, repr=False)
+    effects: tuple[Expr, ...] = ()
+
+    @property
+    def roots(self) -> tuple[Expr, ...]:
+        """Everything that must be computed; effects come first, so that their order is kept."""
+        return self.effects + self.outputs
+
+    def with_roots(self, roots: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
+        """The same inputs, with other effects and outputs."""
+        count = len(self.effects)
+        effects, outputs = tuple(roots[:count]), tuple(roots[count:])
+        return Graph(self.inputs, outputs, self.names, origins, effects)
 
     @property
     def nodes(self) -> list[Expr]:
-        """All nodes the outputs need and all inputs, operands before their users."""
-        return topological(self.inputs + self.outputs)
+        """All nodes the roots need and all inputs, operands before their users."""
+        return topological(self.inputs + self.roots)
 
     def __len__(self) -> int:
         """Operations: inputs and the projections of multi-result nodes do not count."""
@@ -60,6 +76,10 @@ class Graph:
     def __call__(self, *args: Expr) -> tuple[Expr, ...]:
         """The outputs with `args` in place of the inputs."""
         return substitute(self.outputs, dict(zip(self.inputs, args, strict=True)))
+
+    def applied(self, *args: Expr) -> tuple[Expr, ...]:
+        """The roots with `args` in place of the inputs."""
+        return substitute(self.roots, dict(zip(self.inputs, args, strict=True)))
 
 
 def topological(outputs: Iterable[Expr]) -> list[Expr]:

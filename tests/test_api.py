@@ -587,17 +587,6 @@ def test_results_are_arrays_to_go_on_with():
     identical(gradient + 1, jax.grad(cubic)(X) + 1)
 
 
-def test_effects_that_are_left_out_are_named():
-    """An effect is not an expression: that it is lost is said, with the user's line."""
-
-    def fun(x):
-        jax.debug.print("seen {}", x)
-        return x**2
-
-    with pytest.warns(UserWarning, match=r"debug_(print|callback).*test_api.py:\d+"):
-        identical(sg.grad(fun)(3.0), jax.grad(lambda x: x**2)(3.0))
-
-
 # One compilation for each abstract signature
 
 

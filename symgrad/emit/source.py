@@ -30,7 +30,7 @@ from symgrad.expr import (
     literal_source,
     number_source,
 )
-from symgrad.ops.calls import opaque
+from symgrad.ops.calls import effect, opaque
 from symgrad.ops.shape import broadcast
 from symgrad.walk import UNKNOWN, Graph, topological
 
@@ -88,10 +88,13 @@ def _imports(definitions: Sequence[str]) -> str:
 
 
 def schedule(graph: Graph) -> list[Expr]:
-    """Operands first, and everything the forward pass computes before the backward pass."""
-    order = topological(graph.outputs)
+    """Operands first, and everything the forward pass computes before the backward pass.
+
+    Effects belong to the forward pass, in their order.
+    """
+    order = topological(graph.roots)
     late: set[Expr] = set()
-    for node in order:
+    for node in order[len(topological(graph.effects)) :]:
         made_by_derive = graph.origins.get(node, UNKNOWN).backward
         if made_by_derive or not late.isdisjoint(node.args):
             late.add(node)
@@ -100,7 +103,7 @@ def schedule(graph: Graph) -> list[Expr]:
 
 def _helper_names(graph: Graph) -> Iterable[str]:
     """Names of the functions that the operations of a graph and of its bodies call."""
-    for node in topological(graph.outputs):
+    for node in topological(graph.roots):
         yield from (h.__name__ for h in node.op.helpers)
         for inner in node.op.functions(node) if node.op.functions else ():
             yield from _helper_names(inner.graph)
@@ -108,7 +111,7 @@ def _helper_names(graph: Graph) -> Iterable[str]:
 
 def _captured_below(graph: Graph) -> Iterable[Expr]:
     """The captured arrays of a graph and of all graphs its operations hold."""
-    for node in topological(graph.outputs):
+    for node in topological(graph.roots):
         if node.op is captured:
             yield node
         for inner in node.op.functions(node) if node.op.functions else ():
@@ -197,6 +200,8 @@ class _Writer:
             functions[local.name] = self.names.claim(local.name)
             lines += self._local_function(local, functions[local.name], indent)
         text = self._expression(node, functions)
+        if node.type == () and not inner:
+            return lines + statement(text.code, indent)
         if isinstance(node.type, tuple):
             pattern = inner[-1].returned if inner else tuple(range(len(node.type)))
             target = self._targets(node, graph, pattern)
@@ -204,7 +209,7 @@ class _Writer:
             return lines + statement(f"{target} = {text.code}", indent)
         wanted = graph.origins.get(node, UNKNOWN).name
         if inner and len(inner[-1].returned) == 2:
-            name = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+            name = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
             pair = f"{name}, _" if inner[-1].returned[0] else f"_, {name}"
             self.texts[node] = Text(name)
             return lines + statement(f"{pair} = {text.code}", indent)
@@ -212,13 +217,13 @@ class _Writer:
         if inline and not wanted and not inner:
             self.texts[node] = text
             return []
-        name = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+        name = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
         self.texts[node] = Text(name)
         return lines + statement(f"{name} = {text.code}", indent)
 
     def _expression(self, node: Expr, functions: Mapping[str, str]) -> Text:
         self.helpers.update(dict.fromkeys(node.op.helpers))
-        if node.op is opaque:
+        if node.op is opaque or (node.op is effect and not node.params["text"]):
             name = self.names.numbered(node.params["name"])
             while name in self.foreign:
                 name = self.names.numbered(node.params["name"])
@@ -254,7 +259,7 @@ class _Writer:
 
         def name(i: int) -> str:
             wanted = graph.origins.get(projections[i], UNKNOWN).name
-            claimed = self.names.claim(wanted) if wanted else self.names.numbered(node.op.name)
+            claimed = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
             self.texts[projections[i]] = Text(claimed)
             return claimed
 
@@ -356,8 +361,9 @@ def _uses(order: Sequence[Expr], graph: Graph) -> tuple[dict[Expr, int], set[Exp
     """How often each node is written where it is used, and the nodes that must have a name."""
     counts: dict[Expr, int] = {}
     named: set[Expr] = set()
-    for output in graph.outputs:
-        counts[output] = counts.get(output, 0) + 1
+    for root in graph.roots:
+        counts[root] = counts.get(root, 0) + 1
+    named.update(graph.effects)
     for node in reversed(order):
         if node not in counts:
             continue
@@ -366,6 +372,11 @@ def _uses(order: Sequence[Expr], graph: Graph) -> tuple[dict[Expr, int], set[Exp
         for local in node.op.functions(node) if node.op.functions else ():
             named.update(local.closed)
     return counts, named
+
+
+def _kind(node: Expr) -> str:
+    """What a value without a name is called after."""
+    return node.params["name"] if node.op is opaque else node.op.name
 
 
 def _text(code: str) -> Text:

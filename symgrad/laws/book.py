@@ -11,8 +11,12 @@ from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
 from symgrad.laws import algebra, lift, shape
+from symgrad.laws.loops import tidy_loops
+from symgrad.laws.order import merge_sorts
+from symgrad.ops.calls import inline_custom
 from symgrad.pattern import Rule
 from symgrad.rewrite import Phase
+from symgrad.walk import Graph
 
 
 def _rules_of(module: object) -> Phase:
@@ -59,6 +63,15 @@ def phases(rules: str | Sequence[Rule]) -> tuple[tuple[Phase, ...], tuple[Phase,
 
 def _exact(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
     return tuple(tuple(r for r in phase if r.exact) for phase in phases)
+
+
+def prepared(graph: Graph) -> Graph:
+    """A graph of which all derivatives have been taken, ready to be simplified.
+
+    Functions with rules of their own become their bodies; what differentiation repeated,
+    loops and sorts, is done once.
+    """
+    return merge_sorts(tidy_loops(inline_custom(graph)))
 
 
 ALL = tuple(dict.fromkeys((*LIFT, *ECONOMY)))

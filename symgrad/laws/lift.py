@@ -280,8 +280,7 @@ def entry_of_each_row(e: Expr) -> Expr | None:
     if axis is None or e.type.size != math.prod(others):
         return None
     labels = indices[indexing.start_index_map.index(axis)]
-    within = indexing.mode is PROMISE
-    picked = pick(x, reshape(labels, shape=others), axis=axis, within=within)
+    picked = pick(x, reshape(labels, shape=others), axis=axis)
     return reshape(picked, shape=e.shape)
 
 

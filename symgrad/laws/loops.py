@@ -34,17 +34,18 @@ def merge_scans(graph: Graph) -> Graph:
                 break
     if not replacement:
         return graph
-    outputs = substitute(graph.outputs, replacement)
     origins = dict(graph.origins)
     # The loop now does the work of the user's line, so it belongs to that line.
     origins |= {big: origins[small] for small, big in replacement.items() if small in origins}
-    return Graph(graph.inputs, outputs, graph.names, origins)
+    return graph.with_roots(substitute(graph.roots, replacement), origins)
 
 
 def _contained(small: Expr, big: Expr) -> list[int] | None:
     """For each result of `small` its number among the results of `big`, None if one is absent."""
     p, q = small.params, big.params
     if any(p[k] != q[k] for k in ("length", "reverse")) or len(big.types) < len(small.types):
+        return None
+    if p["body"].effects:
         return None
     position = {}
     for kind_small, kind_big in zip(_operand_groups(small), _operand_groups(big), strict=True):
@@ -86,14 +87,14 @@ class _Live:
 
 def prune_scans(graph: Graph) -> Graph:
     """Loops without the results, carries and operands that no one reads."""
-    order = topological(graph.outputs)
-    needed = set(graph.outputs)
+    order = topological(graph.roots)
+    needed = set(graph.roots)
     read: dict[Expr, set[int]] = {}
     live: dict[Expr, _Live] = {}
     for node in reversed(order):
         if node not in needed:
             continue
-        if node.op is scan:
+        if node.op is scan and not node.params["body"].effects:
             live[node] = _liveness(node, read.get(node, {0}))
             needed.update(node.args[i] for i in live[node].operands)
             continue
@@ -118,8 +119,7 @@ def prune_scans(graph: Graph) -> Graph:
             done[node] = rebuild(node, tuple(done[a] for a in node.args))
     origins = {done[n]: o for n, o in graph.origins.items() if n in done}
     inputs = {i: graph.origins[i] for i in graph.inputs if i in graph.origins}
-    outputs = tuple(done[o] for o in graph.outputs)
-    return Graph(graph.inputs, outputs, graph.names, {**inputs, **origins})
+    return graph.with_roots([done[r] for r in graph.roots], {**inputs, **origins})
 
 
 def _liveness(loop: Expr, used: set[int]) -> _Live:

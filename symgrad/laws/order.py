@@ -20,8 +20,7 @@ def merge_sorts(graph: Graph) -> Graph:
             replacement |= dict(zip(results(small), results(big), strict=False))
     if not replacement:
         return graph
-    outputs = substitute(graph.outputs, replacement)
-    return Graph(graph.inputs, outputs, graph.names, graph.origins)
+    return graph.with_roots(substitute(graph.roots, replacement), graph.origins)
 
 
 def _repeats(small: Expr, big: Expr) -> bool:

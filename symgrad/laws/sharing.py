@@ -32,4 +32,4 @@ def share_scaled(graph: Graph) -> Graph:
         return graph
     origins = dict(graph.origins)
     origins |= {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
-    return Graph(graph.inputs, substitute(graph.outputs, replacement), graph.names, origins)
+    return graph.with_roots(substitute(graph.roots, replacement), origins)

@@ -39,7 +39,7 @@ def plain_function(name: str, graph: Graph) -> LocalFunction:
 
 def graph_flops(graph: Graph) -> int:
     """Floating-point operations of one evaluation of a body."""
-    return sum(n.flops for n in topological(graph.outputs))
+    return sum(n.flops for n in topological(graph.roots))
 
 
 def group_source(first: int, count: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot
-from symgrad.expr import Custom, Expr, Op, Type, Types, item, no_flops, results
+from symgrad.expr import CONSTANT, Custom, Expr, Op, Type, Types, item, no_flops, results
 from symgrad.ops.bodies import (
     as_given,
     as_tuple,
@@ -31,6 +31,20 @@ opaque = Op(
     flops=no_flops,
 )
 """A JAX primitive without a record of its own: it runs, it has no derivative."""
+
+effect = Op(
+    "effect",
+    lambda *operands, name, call, text: (),
+    lambda e: e.params["text"],
+    CONSTANT,
+    params=("name", "call", "text"),
+    flops=no_flops,
+)
+"""A JAX primitive that shows its operands to the world outside, as `jax.debug.print` does.
+
+`call` is a callable of the operands, a different one for each use; `text` is the source
+of that call, empty if it can only be referred to.
+"""
 
 
 class Rule:
@@ -108,7 +122,7 @@ def has_custom(graph: Graph) -> bool:
     return any(
         node.op in (custom_jvp, custom_vjp)
         or any(has_custom(f.graph) for f in (node.op.functions(node) if node.op.functions else ()))
-        for node in topological(graph.outputs)
+        for node in topological(graph.roots)
     )
 
 
@@ -125,13 +139,15 @@ def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
     """
     done: dict[Expr, Expr] = {}
     inlined: dict[Expr, tuple[Expr, ...]] = {}
+    effects: dict[Expr, tuple[Expr, ...]] = {}
     origins = dict(graph.origins)
     for node in graph.nodes:
         if node.op is item and node.args[0] in inlined:
             done[node] = inlined[node.args[0]][node.params["index"]]
         elif node.op in (custom_jvp, custom_vjp) and (among is None or node in among):
             body = inline_custom(node.params["body"])
-            inlined[node] = body(*(done[a] for a in node.args))
+            roots = body.applied(*(done[a] for a in node.args))
+            effects[node], inlined[node] = roots[: len(body.effects)], roots[len(body.effects) :]
             done[node] = inlined[node][0]
         else:
             params = node.params if among else map_graphs(node.params, inline_custom)
@@ -140,4 +156,6 @@ def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
             done[node] = node if same else node.op(*args, **params)
         if node in graph.origins:
             origins.setdefault(done[node], graph.origins[node])
-    return Graph(graph.inputs, tuple(done[o] for o in graph.outputs), graph.names, origins)
+    outputs = tuple(done[o] for o in graph.outputs)
+    kept = tuple(e for n in graph.effects for e in effects.get(n, (done[n],)))
+    return Graph(graph.inputs, outputs, graph.names, origins, kept)

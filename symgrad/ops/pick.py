@@ -16,7 +16,7 @@ def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _pick_type(x: Type, labels: Type, *, axis: int, within: bool) -> Type:
+def _pick_type(x: Type, labels: Type, *, axis: int) -> Type:
     if labels.shape != _without(x.shape, axis):
         raise ShapeError(f"labels of shape {labels.shape} along axis {axis} of {x.shape}")
     return x.with_shape(labels.shape)
@@ -40,10 +40,10 @@ def from_start(labels: Expr, size: int) -> Expr:
 
 def _pick_adjoint(g: Expr, y: Expr, x: Expr, labels: Expr) -> Expr:
     """The cotangent goes where the entry came from: a one-hot row times the cotangent."""
-    axis, within = y.params["axis"], y.params["within"]
+    axis = y.params["axis"]
     size = x.shape[axis]
     place = from_start(labels, size)
-    hot = one_hot(place, axis=axis, size=size, dtype=x.dtype, within=within)
+    hot = one_hot(place, axis=axis, size=size, dtype=x.dtype, within=True)
     return hot * expand(g, (axis,), x.shape)
 
 
@@ -52,11 +52,11 @@ pick = Op(
     _pick_type,
     _pick_source,
     Linear(_pick_adjoint),
-    params=("axis", "within"),
+    params=("axis",),
     flops=no_flops,
 )
 """`x[..., labels, ...]`, one label for each row along `axis`.
 
-Negative labels count from the end; a label out of range gives nan, and a zero derivative
-as in JAX. `within` is the caller's promise that there are none.
+Negative labels count from the end; a label out of range gives nan, so the derivative, which
+is zero as in JAX until other laws apply, may take labels to be in range.
 """

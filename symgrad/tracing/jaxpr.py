@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +104,7 @@ def trace(
         reader = _Reader()
         reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
         outputs = reader.read(closed.jaxpr, closed.consts, inputs)
-    graph = Graph(inputs, tuple(outputs), tuple(names), reader.origins)
+    graph = reader.graph(inputs, outputs, tuple(names))
     return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
 
 
@@ -127,8 +126,13 @@ class _Reader:
 
     def __init__(self) -> None:
         self.origins: Origins = {}
+        self.effects: list[Expr] = []
         self._named: dict[tuple[Frame | None, str], Expr] = {}
         self._call_site: Place | None = None
+
+    def graph(self, inputs: Any, outputs: Sequence[Expr], names: tuple[str, ...]) -> Graph:
+        """What has been read, as a function of `inputs`."""
+        return Graph(inputs, tuple(outputs), names, self.origins, tuple(self.effects))
 
     def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Expr]) -> list[Expr]:
         env: dict[Any, Expr] = dict(zip(jaxpr.invars, args, strict=True))
@@ -150,12 +154,12 @@ class _Reader:
         if name in INLINED:
             nodes = self._inlined(params[INLINED[name]], operands, place)
         else:
-            nodes = _read_known(name, params, operands)
-        if nodes is None:
-            if not eqn.outvars and eqn.effects:
-                _warn_of_lost_effect(name, place)
-                return ()
-            nodes = results(_opaque_node(eqn, operands))
+            found = _read_known(name, params, operands)
+            made = _foreign_node(eqn, operands) if found is None else found
+            nodes = results(made) if isinstance(made, Expr) else made
+            if isinstance(made, Expr) and any(map(_is_effect, eqn.effects)):
+                self.effects.append(made)
+                self._remember(place, operands, [made])
         self._remember(place, operands, nodes)
         return nodes
 
@@ -168,9 +172,10 @@ class _Reader:
         file = definition_of(jaxpr).partition(" at ")[2].rpartition(":")[0]
         graph = programs.behind(inner, file, operands)
         if graph is not None:
-            nodes, origins = programs.applied(graph, operands)
-            self.origins = {**origins, **self.origins}
-            return nodes
+            applied = programs.applied(graph, operands)
+            self.origins = {**applied.origins, **self.origins}
+            self.effects += applied.effects
+            return applied.outputs
         before = self._call_site
         if before is None and not user_file(file):
             self._call_site = place
@@ -205,8 +210,8 @@ class _Reader:
 
 def _read_known(
     name: str, params: Mapping[str, Any], operands: Sequence[Expr]
-) -> Sequence[Expr] | None:
-    """The nodes an equation means, None if symgrad has no record of it."""
+) -> Expr | Sequence[Expr] | None:
+    """The node or nodes an equation means, None if symgrad has no record of it."""
     reader = READERS.get(name)
     if reader is None:
         return None
@@ -217,10 +222,7 @@ def _read_known(
             given[key] = value
         elif not (key in NEUTRAL and value == NEUTRAL[key]):
             return None
-    found = reader(*operands, **given)
-    if found is None:
-        return None
-    return results(found) if isinstance(found, Expr) else tuple(found)
+    return reader(*operands, **given)
 
 
 @functools.cache
@@ -253,13 +255,9 @@ INLINED = {
 """Calls that are just their body, and the parameter that holds it."""
 
 
-def _warn_of_lost_effect(name: str, place: Place) -> None:
-    """Say that what a primitive does besides computing is not part of an expression graph."""
-    where = f" at {place[0].file}:{place[0].line}" if place[0] is not None else ""
-    warnings.warn(
-        f"symgrad leaves out `{name}`{where}: its effect is not part of the compiled program",
-        stacklevel=2,
-    )
+def _is_effect(effect: Any) -> bool:
+    """Whether an equation must run for it; naming a mesh axis is no effect in this sense."""
+    return type(effect).__name__ != "NamedAxisEffect"
 
 
 class Foreign:
@@ -271,17 +269,47 @@ class Foreign:
         self.primitive, self.params = primitive, dict(params)
 
     def __call__(self, *args: Any) -> Any:
-        bind_params = self.primitive.get_bind_params(self.params)
-        if isinstance(bind_params, tuple):
-            functions, bind_params = bind_params
-            return self.primitive.bind(*functions, *args, **bind_params)
-        return self.primitive.bind(*args, **bind_params)
+        functions, params = (), self.primitive.get_bind_params(self.params)
+        if isinstance(params, tuple):
+            functions, params = params
+        found = self.primitive.bind(*functions, *args, **params)
+        alone = self.primitive.multiple_results and len(found) == 1
+        return found[0] if alone else found
 
 
-def _opaque_node(eqn: Any, operands: Sequence[Expr]) -> Expr:
+def _foreign_node(eqn: Any, operands: Sequence[Expr]) -> Expr:
+    """A primitive that is left to JAX."""
+    name, call = eqn.primitive.name, Foreign(eqn.primitive, eqn.params)
+    if name in OBSERVERS:
+        return calls.effect(*operands, name=name, call=call, text=OBSERVERS[name](**eqn.params))
     types = tuple(_type_of_aval(v.aval) for v in eqn.outvars)
-    call = Foreign(eqn.primitive, eqn.params)
-    return calls.opaque(*operands, name=eqn.primitive.name, call=call, types=types)
+    return calls.opaque(*operands, name=name, call=call, types=types)
+
+
+def _print_source(*, fmt: str, in_tree: Any, ordered: bool, static_args: Any, **_: Any) -> str:
+    """`jax.debug.print` as it was called; empty if some of what it prints is no array."""
+    if static_args:
+        return ""
+    names = [f"xs[{i}]" for i in range(in_tree.num_leaves)]
+    args, kwargs = jax.tree.unflatten(in_tree, names)
+    shown = [_quoted(fmt), *args, *(f"{k}={v}" for k, v in kwargs.items())]
+    if not all(isinstance(a, str) for a in (*args, *kwargs.values())):
+        return ""
+    text = f"jax.debug.print({', '.join(shown)}{', ordered=True' if ordered else ''})"
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _quoted(text: str) -> str:
+    """A string literal in double quotes where that takes no escapes."""
+    literal = ascii(text)
+    return literal if '"' in literal else f'"{literal[1:-1]}"'
+
+
+OBSERVERS: dict[str, Callable[..., str]] = {
+    "debug_print": _print_source,
+    "debug_callback": lambda **_: "",
+}
+"""Primitives that only show their operands to the world outside, and how each is written."""
 
 
 def _type_of_aval(aval: Any) -> Type:
@@ -308,7 +336,7 @@ def read_graph(closed: Any) -> Graph:
     inputs = tuple(parameter(i, _type_of_aval(v.aval)) for i, v in enumerate(closed.jaxpr.invars))
     reader = _Reader()
     outputs = reader.read(closed.jaxpr, closed.consts, inputs)
-    return Graph(inputs, tuple(outputs), _argument_names(closed.jaxpr), reader.origins)
+    return reader.graph(inputs, outputs, _argument_names(closed.jaxpr))
 
 
 def _argument_names(jaxpr: Any) -> tuple[str, ...]:

@@ -70,13 +70,13 @@ def behind(closed: Any, file: str, operands: Sequence[Expr]) -> Graph | None:
     return known.graph if same else None
 
 
-def applied(graph: Graph, operands: Sequence[Expr]) -> tuple[tuple[Expr, ...], Origins]:
-    """The outputs of a graph for these operands, and where their nodes came from."""
+def applied(graph: Graph, operands: Sequence[Expr]) -> Graph:
+    """A graph with these operands in place of its inputs; its nodes keep their origins."""
     done = dict(zip(graph.inputs, operands, strict=True))
     origins: Origins = {}
-    for node in topological(graph.outputs):
+    for node in topological(graph.roots):
         if node not in done:
             done[node] = rebuild(node, tuple(done[a] for a in node.args))
             if node in graph.origins:
                 origins[done[node]] = graph.origins[node]
-    return tuple(done[o] for o in graph.outputs), origins
+    return graph.with_roots([done[r] for r in graph.roots], origins)
