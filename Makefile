@@ -18,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint types check bench notebooks clean venv
+.PHONY: help demo test test-all support lint types check bench notebooks clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -31,6 +31,9 @@ test: $(DEV) ## run the tests, without the slow ones
 
 test-all: $(DEV) ## run all tests
 	$(BIN)/python -m pytest -n 2 -m ''
+
+support: $(DEV) ## rewrite docs/support.md, the table of what is supported
+	$(BIN)/python tests/sweep.py
 
 lint: $(DEV) ## check style and formatting
 	$(BIN)/ruff check .

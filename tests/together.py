@@ -63,13 +63,13 @@ class Problem:
         self.fun, self.args = fun, args
         self.wrt = tuple(i for i, a in enumerate(args) if inexact(a))
 
-        def direction(like: Any) -> np.ndarray:
+        def direction(like: Any) -> Any:
             if not jnp.issubdtype(like.dtype, np.inexact):
                 return np.zeros(like.shape, jax.dtypes.float0)
             values = draws.normal(size=like.shape)
             if jnp.issubdtype(like.dtype, np.complexfloating):
                 values = values + 1j * draws.normal(size=like.shape)
-            return np.asarray(values).astype(like.dtype)
+            return jnp.asarray(values, like.dtype)
 
         self.dots = tuple(map(direction, args))
         outputs = jax.eval_shape(fun, *args)
