@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 NOTEBOOKS := $(VENV)/.installed-notebooks
+CLIENTS := $(VENV)/.installed-clients
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -18,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-all support lint types check bench notebooks clean venv
+.PHONY: help demo clients test test-all support lint types check bench notebooks clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -34,6 +35,8 @@ test-all: $(DEV) ## run all tests
 
 support: $(DEV) ## rewrite docs/support.md, the table of what is supported
 	$(BIN)/python tests/sweep.py
+
+clients: $(CLIENTS) ## install the libraries whose programs the tests then run too
 
 lint: $(DEV) ## check style and formatting
 	$(BIN)/ruff check .
@@ -57,6 +60,7 @@ clean: ## remove caches and build outputs, keep .venv
 # Installing
 
 INPUTS := pyproject.toml constraints.txt
+COMMA := ,
 
 # $(call install,EXTRA)
 define install
@@ -77,6 +81,10 @@ $(DEV): $(INPUTS)
 $(NOTEBOOKS): $(INPUTS)
 	$(call install,notebooks)
 	@touch $(DEMO) $@
+
+$(CLIENTS): $(INPUTS)
+	$(call install,dev$(COMMA)clients)
+	@touch $(DEMO) $(DEV) $@
 
 venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -39,6 +39,7 @@ class Names:
 
     def __init__(self, taken: frozenset[str] | set[str] = frozenset()):
         self.taken = set(taken)
+        self._everywhere: set[str] = set()
         self._next: dict[str, int] = {}
 
     def claim(self, wanted: str, default: str = "value") -> str:
@@ -51,13 +52,21 @@ class Names:
         name = identifier(base).rstrip("_")
         return self._first_free(f"{name}_1", name, 2)
 
+    def numbered_everywhere(self, base: str) -> str:
+        """As `numbered`, and no scope of the program uses the name for anything else later on."""
+        name = self.numbered(base)
+        self._everywhere.add(name)
+        return name
+
     def _first_free(self, unique: str, stem: str, number: int) -> str:
         number = self._next.get(stem, number)
-        while unique in self.taken:
+        while unique in self.taken or unique in self._everywhere:
             unique, number = f"{stem}_{number}", number + 1
         self._next[stem] = number
         self.taken.add(unique)
         return unique
 
     def inner(self) -> Names:
-        return Names(self.taken)
+        names = Names(self.taken)
+        names._everywhere = self._everywhere
+        return names

@@ -224,9 +224,7 @@ class _Writer:
     def _expression(self, node: Expr, functions: Mapping[str, str]) -> Text:
         self.helpers.update(dict.fromkeys(node.op.helpers))
         if node.op is opaque or (node.op is effect and not node.params["text"]):
-            name = self.names.numbered(node.params["name"])
-            while name in self.foreign:
-                name = self.names.numbered(node.params["name"])
+            name = self.names.numbered_everywhere(node.params["name"])
             self.foreign[name] = node.params["call"]
             return Text(f"{name}({', '.join(self.texts[a].code for a in node.args)})")
         template = _template(node)
