@@ -22,6 +22,7 @@ from symgrad.expr import (
     Expr,
     Linear,
     Multilinear,
+    Nested,
     Pointwise,
     Type,
     fresh,
@@ -64,26 +65,28 @@ def pullback(
         if cotangent is not None and output in active:
             _accumulate(pending, output, cotangent)
     sources = set(wrt)
-    ruled: list[Expr] = []
+    ruled: dict[Expr, Sequence[bool]] = {}
     for node in reversed(order):
         if node not in pending or node in sources:
             continue
         cotangent = pending.pop(node)
-        if isinstance(node.op.derivative, Custom) and node.op.derivative.primal:
-            ruled.append(node)
+        if isinstance(node.op.derivative, Nested) and node.op.derivative.primal:
+            ruled[node] = [a in active for a in node.args]
         contributions = _pull(node, cotangent, pending, active, origins)
         for arg, contribution in zip(node.args, contributions, strict=True):
             if contribution is not None and arg in active:
                 _accumulate(pending, arg, contribution)
                 _record(new_origins, arg, pending[arg], contribution, node, origins)
-    return _with_primals([pending.get(source) for source in wrt], ruled[::-1], new_origins)
+    return _with_primals([pending.get(source) for source in wrt], ruled, new_origins)
 
 
-def _with_primals(slots: list[Slot], ruled: Sequence[Expr], new_origins: Origins) -> list[Slot]:
+def _with_primals(
+    slots: list[Slot], ruled: Mapping[Expr, Sequence[bool]], new_origins: Origins
+) -> list[Slot]:
     """The slots with what rules of the user's compute in place of the functions they are for."""
     replacement: dict[Expr, Expr] = {}
-    for node in ruled:
-        primals = node.op.derivative.primal(node)  # type: ignore[union-attr]
+    for node in reversed(list(ruled)):
+        primals = node.op.derivative.primal(node, ruled[node])  # type: ignore[union-attr]
         computed = substitute(primals, replacement)
         replacement |= dict(zip(results(node), computed, strict=True))
     if not replacement:
@@ -193,6 +196,8 @@ def _pull(
             return _transposed_pushforward(node, cotangent, active, origins)
         case Custom(pullback=pull) if pull is not None:
             try:
+                if isinstance(fact, Nested):
+                    return pull(cotangent, [a in active for a in args], node, *args)
                 return pull(cotangent, node, *args)
             except NoDerivativeError as error:
                 raise _placed(error, node, origins) from None
@@ -279,8 +284,10 @@ def _twice_pulled_back(node: Expr, tangents: tuple[Slot, ...]) -> Any:
     """A pullback is linear in the cotangent; the pullback of that is the pushforward."""
     seeds = tuple(fresh(t) if t.inexact else None for t in node.types)
     several = isinstance(node.type, tuple)
-    pulled = node.op.derivative.pullback(  # type: ignore[union-attr]
-        seeds if several else seeds[0], node, *node.args
+    fact = node.op.derivative
+    wanted = ([t is not None for t in tangents],) if isinstance(fact, Nested) else ()
+    pulled = fact.pullback(  # type: ignore[union-attr]
+        seeds if several else seeds[0], *wanted, node, *node.args
     )
     pairs = [
         (c, t) for c, t in zip(pulled, tangents, strict=True) if c is not None and t is not None

@@ -11,6 +11,7 @@ both modes follow:
     Linear(adjoint)         jointly linear in some operands
     Multilinear(adjoints)   linear in each operand with the others held fixed
     Custom(pullback, pushforward)   one of the two is enough
+    Nested(pullback, pushforward)   the same for operations that hold graphs
     CONSTANT                the derivative is zero wherever it exists
 
 The four arithmetic operations live here because operators on nodes are part of
@@ -22,7 +23,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -105,13 +106,23 @@ class Custom:
     """`pullback(g, ans, *args) -> cotangents`, `pushforward(tangents, ans, *args) -> tangent`.
 
     Ops with several results get and give tuples, with None for a structural zero.
-    `primal(node)`, where there is one, gives the results as they are computed in a
-    program that differentiates the operation: the user's rule may compute them its own way.
     """
 
     pullback: Callable[..., Any] | None = None
     pushforward: Callable[..., Any] | None = None
-    primal: Callable[[Expr], tuple[Expr, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nested(Custom):
+    """`Custom` for operations that hold graphs: `pullback(g, wanted, ans, *args)`.
+
+    `wanted[i]` tells whether the cotangent of operand `i` is wanted, so that a body is
+    not differentiated by what is constant.
+    `primal(node, wanted)`, where there is one, gives the results as they are computed in a
+    program that differentiates the operation: the user's rule may compute them its own way.
+    """
+
+    primal: Callable[[Expr, Sequence[bool]], tuple[Expr, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symgrad.derive import Slot, pullback, pushforward
-from symgrad.expr import Custom, Expr, LocalFunction, Op, Type, Types, fresh, literal, results
-from symgrad.ops.bodies import as_given, as_tuple, as_types, graph_flops, numbers
+from symgrad.derive import Slot, pushforward
+from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, literal, results
+from symgrad.ops.bodies import as_given, as_tuple, as_types, graph_flops, numbers, pulled_back
 from symgrad.ops.shape import reduce_sum
 from symgrad.walk import Graph, bind, dependents, substitute, topological
 
@@ -58,24 +58,24 @@ def _batched_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     return as_given(slots)
 
 
-def _batched_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+def _batched_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """What every row shares gets the sum of the rows' cotangents."""
     body, closed = ans.params["body"], ans.params["closed"]
     cotangents = as_tuple(given)
     seeds = [
         None if g is None else fresh(o.type) for g, o in zip(cotangents, body.outputs, strict=True)
     ]
-    pulled = pullback(body.outputs, seeds, body.inputs, body.origins)
+    pulled = pulled_back(body, seeds, wanted)
     rows, outer = _outside(ans)
-    wanted = [(i, c) for i, c in enumerate(pulled) if c is not None]
+    present = [(i, c) for i, c in enumerate(pulled) if c is not None]
     found = batched(
         [*rows, *(s for s in seeds if s is not None)],
-        substitute([c for _, c in wanted], outer),
+        substitute([c for _, c in present], outer),
         [*args[closed:], *(g for g in cotangents if g is not None)],
         ans.params["size"],
     )
     slots: list[Slot] = [None] * len(args)
-    for (i, _), r in zip(wanted, found, strict=True):
+    for (i, _), r in zip(present, found, strict=True):
         slots[i] = reduce_sum(r, axes=(0,)) if i < closed else r
     return tuple(slots)
 
@@ -84,7 +84,7 @@ batched_op = Op(
     "vmap",
     _batched_type,
     _batched_source,
-    Custom(pullback=_batched_pull, pushforward=_batched_push),
+    Nested(pullback=_batched_pull, pushforward=_batched_push),
     params=("body", "closed", "size"),
     flops=lambda e: e.params["size"] * graph_flops(e.params["body"]),
     functions=_batched_functions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symgrad.derive import Slot, pushforward
+from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
 from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, topological
@@ -51,6 +51,29 @@ def group_source(first: int, count: int) -> str:
 def numbers(start: int, count: int) -> tuple[int, ...]:
     """`count` consecutive numbers."""
     return tuple(range(start, start + count))
+
+
+def pulled_back(body: Graph, cotangents: Sequence[Slot], wanted: Sequence[bool]) -> list[Slot]:
+    """Cotangents of the body's inputs that are wanted, None for the others."""
+    sources = [i for i, w in zip(body.inputs, wanted, strict=True) if w]
+    found = iter(pullback(body.outputs, cotangents, sources, body.origins))
+    return [next(found) if w else None for w in wanted]
+
+
+def varying_inputs(body: Graph, wanted: Sequence[bool], consts: int, carry: int) -> list[bool]:
+    """Which inputs of a loop's body vary with the wanted ones, in some iteration."""
+    order = topological(body.outputs)
+    found = list(wanted)
+    while True:
+        active = active_nodes(order, [i for i, w in zip(body.inputs, found, strict=True) if w])
+        reached = [
+            *found[:consts],
+            *(f or o in active for f, o in zip(found[consts:], body.outputs[:carry], strict=False)),
+            *found[consts + carry :],
+        ]
+        if reached == found:
+            return found
+        found = reached
 
 
 def advance(body: Graph, tangents: list[Slot], consts: int, carry: int) -> list[Slot]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from symgrad.derive import Slot, pullback, pushforward
-from symgrad.expr import Custom, Expr, LocalFunction, Op, Type, Types, fresh, results
+from symgrad.derive import Slot, pushforward
+from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, results
 from symgrad.ops.bodies import (
     as_given,
     as_tuple,
@@ -13,6 +14,7 @@ from symgrad.ops.bodies import (
     graph_flops,
     instantiate,
     plain_function,
+    pulled_back,
 )
 from symgrad.walk import Graph, bind
 
@@ -62,7 +64,7 @@ def _switch_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     return as_given(slots)
 
 
-def _switch_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+def _switch_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """Each branch pulls back through itself; the others contribute nothing."""
     branches = ans.params["branches"]
     live = [i for i, g in enumerate(as_tuple(given)) if g is not None]
@@ -70,9 +72,7 @@ def _switch_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     inputs = []
     for b in branches:
         seeds = {i: fresh(b.outputs[i].type) for i in live}
-        pulled.append(
-            pullback(b.outputs, [seeds.get(i) for i in range(len(b.outputs))], b.inputs, b.origins)
-        )
+        pulled.append(pulled_back(b, [seeds.get(i) for i in range(len(b.outputs))], wanted[1:]))
         inputs.append((*b.inputs, *seeds.values()))
     moving = [i for i in range(len(branches[0].inputs)) if any(p[i] is not None for p in pulled)]
     joined = tuple(
@@ -91,7 +91,7 @@ switch = Op(
     "switch",
     _switch_type,
     _switch_source,
-    Custom(pullback=_switch_pull, pushforward=_switch_push),
+    Nested(pullback=_switch_pull, pushforward=_switch_push),
     params=("branches",),
     flops=lambda e: max(graph_flops(b) for b in e.params["branches"]),
     functions=_switch_functions,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot
-from symgrad.expr import CONSTANT, Custom, Expr, Op, Type, Types, item, no_flops, results
+from symgrad.errors import NoDerivativeError
+from symgrad.expr import CONSTANT, Expr, Nested, Op, Type, Types, item, no_flops, results
 from symgrad.ops.bodies import (
     as_given,
     as_tuple,
@@ -15,6 +16,7 @@ from symgrad.ops.bodies import (
     instantiate,
     plain_function,
 )
+from symgrad.ops.checkpoint import checkpoint
 from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, dependents, map_graphs, topological
 
@@ -47,18 +49,25 @@ of that call, empty if it can only be referred to.
 """
 
 
+Flags = tuple[bool, ...]
+
+
 class Rule:
-    """A graph made when it is first needed: a `custom_jvp` rule may call its own function."""
+    """A graph made when it is first needed: a `custom_jvp` rule may call its own function.
 
-    __slots__ = ("_build", "_graph")
+    Rules that ask for it are told what is zero or constant, and give a graph for each case.
+    """
 
-    def __init__(self, build: Callable[[], Graph]):
-        self._build, self._graph = build, None
+    __slots__ = ("_build", "_graphs")
 
-    def __call__(self) -> Graph:
-        if self._graph is None:
-            self._graph = self._build()
-        return self._graph
+    def __init__(self, build: Callable[..., Graph]):
+        self._build = build
+        self._graphs: dict[tuple[Flags, ...], Graph] = {}
+
+    def __call__(self, *flags: Flags) -> Graph:
+        if flags not in self._graphs:
+            self._graphs[flags] = self._build(*flags)
+        return self._graphs[flags]
 
 
 def _custom_type(*operands: Type, body: Graph, **rules: Any) -> Types:
@@ -67,54 +76,114 @@ def _custom_type(*operands: Type, body: Graph, **rules: Any) -> Types:
 
 def _custom_jvp_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     """The user's rule maps primals and tangents to results and their tangents."""
-    graph = ans.params["rule"]()
-    given = [instantiate(t, a) for t, a in zip(tangents, args, strict=True) if a.type.inexact]
-    outputs = graph(*args, *given)
+    moving = _moving(ans, [t is not None for t in tangents])
+    given = [instantiate(t, a) for t, a, m in zip(tangents, args, moving, strict=True) if m]
+    outputs = ans.params["rule"](moving)(*args, *given)
     count = len(ans.types)
     found = iter(outputs[count:])
     return as_given([next(found) if t.inexact else None for t in ans.types])
 
 
-def _custom_jvp_primal(node: Expr) -> tuple[Expr, ...]:
-    graph = node.params["rule"]()
-    still = [zeros(a.type) for a in node.args if a.type.inexact]
-    return graph(*node.args, *still)[: len(node.types)]
+def _moving(node: Expr, given: Sequence[bool]) -> Flags:
+    """Which tangents a rule gets: all there can be, unless it knows what to do with zeros."""
+    if node.params["symbolic_zeros"]:
+        return tuple(given)
+    return tuple(a.type.inexact for a in node.args)
+
+
+def _custom_jvp_primal(node: Expr, wanted: Sequence[bool]) -> tuple[Expr, ...]:
+    moving = _moving(node, wanted)
+    still = [zeros(a.type) for a, m in zip(node.args, moving, strict=True) if m]
+    return node.params["rule"](moving)(*node.args, *still)[: len(node.types)]
 
 
 custom_jvp = Op(
     "custom_jvp",
     _custom_type,
     "{body}(*xs)",
-    Custom(pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
-    params=("body", "rule"),
+    Nested(pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
+    params=("body", "rule", "symbolic_zeros"),
     flops=lambda e: graph_flops(e.params["body"]),
     functions=lambda e: (plain_function("body", e.params["body"]),),
 )
 
 
-def _custom_vjp_pull(cotangents: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+def _custom_vjp_pull(
+    cotangents: Any, wanted: Sequence[bool], ans: Expr, *args: Expr
+) -> tuple[Slot, ...]:
     """The user's forward rule gives residuals, the backward rule maps them to cotangents."""
+    if any(wanted[: ans.params["closed"]]):
+        raise NoDerivativeError(
+            "the derivative in a value that a function with a custom_vjp rule closes over is not "
+            "known: the rule gives derivatives in the function's arguments only",
+            fix="pass the value as an argument, and let the rule return its cotangent too",
+        )
+    moving, slots = _moving(ans, wanted), as_tuple(cotangents)
+    present = tuple(c is not None or not ans.params["symbolic_zeros"] for c in slots)
+    given = [instantiate(c, r) for c, r, p in zip(slots, results(ans), present, strict=True) if p]
+    residuals = ans.params["forward"](moving)(*args)[len(slots) :]
+    found = ans.params["backward"](moving, present)(*residuals, *given)
+    return tuple(f if w else None for f, w in zip(found, wanted, strict=True))
+
+
+def _custom_vjp_primal(node: Expr, wanted: Sequence[bool]) -> tuple[Expr, ...]:
+    return node.params["forward"](_moving(node, wanted))(*node.args)[: len(node.types)]
+
+
+def _linear_call_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
+    """A linear function is its own pushforward."""
+    count = ans.params["constants"]
+    _check_constant([t is not None for t in tangents], ans)
+    moved = [instantiate(t, a) for t, a in zip(tangents[count:], args[count:], strict=True)]
+    return as_given(results(linear_call(*args[:count], *moved, **ans.params)))
+
+
+def _linear_call_pull(
+    cotangents: Any, wanted: Sequence[bool], ans: Expr, *args: Expr
+) -> tuple[Slot, ...]:
+    """The user's transpose, which is a linear call too, with the function as its transpose."""
+    count = ans.params["constants"]
+    _check_constant(wanted, ans)
     given = [instantiate(c, r) for c, r in zip(as_tuple(cotangents), results(ans), strict=True)]
-    residuals = ans.params["forward"]()(*args)[len(given) :]
-    return tuple(
-        slot if a.type.inexact else None
-        for slot, a in zip(ans.params["backward"]()(*residuals, *given), args, strict=True)
-    )
+    transposed = {"body": ans.params["backward"](), "backward": Rule(lambda: ans.params["body"])}
+    found = results(linear_call(*args[:count], *given, **transposed, constants=count))
+    return (*(None,) * count, *found)
 
 
-def _custom_vjp_primal(node: Expr) -> tuple[Expr, ...]:
-    return node.params["forward"]()(*node.args)[: len(node.types)]
+def _check_constant(moving: Sequence[bool], node: Expr) -> None:
+    """Raises NoDerivativeError if operands move that a linear call is not linear in."""
+    if any(moving[: node.params["constants"]]):
+        raise NoDerivativeError(
+            "the derivative of a `linear_call` in its residual operands, or in values that its "
+            "functions close over, is not known",
+            fix="apply jax.lax.stop_gradient to them, or pass them as linear operands",
+        )
 
 
 custom_vjp = Op(
     "custom_vjp",
     _custom_type,
     "{body}(*xs)",
-    Custom(pullback=_custom_vjp_pull, primal=_custom_vjp_primal),
-    params=("body", "forward", "backward"),
+    Nested(pullback=_custom_vjp_pull, primal=_custom_vjp_primal),
+    params=("body", "forward", "backward", "closed", "symbolic_zeros"),
     flops=lambda e: graph_flops(e.params["body"]),
     functions=lambda e: (plain_function("body", e.params["body"]),),
 )
+
+
+linear_call = Op(
+    "linear_call",
+    _custom_type,
+    "{body}(*xs)",
+    Nested(pullback=_linear_call_pull, pushforward=_linear_call_push),
+    params=("body", "backward", "constants"),
+    flops=lambda e: graph_flops(e.params["body"]),
+    functions=lambda e: (plain_function("body", e.params["body"]),),
+)
+"""A function that is linear in the operands after the first `constants`, with its transpose."""
+
+INLINED = (custom_jvp, custom_vjp, linear_call, checkpoint)
+"""Calls that are their bodies once all derivatives are taken."""
 
 
 def has_custom(graph: Graph) -> bool:
@@ -144,7 +213,7 @@ def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
     for node in graph.nodes:
         if node.op is item and node.args[0] in inlined:
             done[node] = inlined[node.args[0]][node.params["index"]]
-        elif node.op in (custom_jvp, custom_vjp) and (among is None or node in among):
+        elif node.op in INLINED and (among is None or node in among):
             body = inline_custom(node.params["body"])
             roots = body.applied(*(done[a] for a in node.args))
             effects[node], inlined[node] = roots[: len(body.effects)], roots[len(body.effects) :]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from typing import Any
 
-from symgrad.derive import Slot, pullback
+from symgrad.derive import Slot
 from symgrad.errors import NoDerivativeError
-from symgrad.expr import Custom, Expr, LocalFunction, Op, Type, Types, fresh, results
+from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, results
 from symgrad.ops.bodies import (
     advance,
     as_given,
@@ -17,6 +17,8 @@ from symgrad.ops.bodies import (
     group_source,
     instantiate,
     numbers,
+    pulled_back,
+    varying_inputs,
 )
 from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, bind, dependents, substitute, topological
@@ -97,11 +99,11 @@ def _scan_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
 
 
 def _retreat(
-    body: Graph, cotangents: list[Slot], consts: int, carry: int
+    body: Graph, cotangents: list[Slot], wanted: Sequence[bool], consts: int, carry: int
 ) -> tuple[list[Slot], list[Slot]]:
     """Cotangents of the body's inputs, once the set of carries that matter has settled."""
     while True:
-        pulled = pullback(body.outputs, cotangents, body.inputs, body.origins)
+        pulled = pulled_back(body, cotangents, wanted)
         settled = True
         for i in range(carry):
             if pulled[consts + i] is not None and cotangents[i] is None:
@@ -146,7 +148,7 @@ def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | Non
     return list(found)
 
 
-def _scan_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
+def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """A scan in the other direction; only what its body reads is kept from the forward one.
 
     Values that do not change from iteration to iteration are computed once outside.
@@ -154,15 +156,20 @@ def _scan_pull(given: Any, ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     p = ans.params
     body, consts, carry = p["body"], p["consts"], p["carry"]
     outer = as_tuple(given)
-    seeds = [None if g is None else fresh(o.type) for g, o in zip(outer, body.outputs, strict=True)]
-    seeds, pulled = _retreat(body, seeds, consts, carry)
+    varying = varying_inputs(body, wanted, consts, carry)
+    constant = {i for i in range(carry) if not varying[consts + i]}
+    seeds = [
+        None if g is None or i in constant else fresh(o.type)
+        for i, (g, o) in enumerate(zip(outer, body.outputs, strict=True))
+    ]
+    seeds, pulled = _retreat(body, seeds, varying, consts, carry)
     start = consts + carry
     sources = [s for s in seeds if s is not None]
     kept = {*body.inputs[:consts], *body.inputs[start:], *body.outputs[carry:]}
     residuals = _residuals(pulled, sources, body, kept)
-    varying = dependents(topological(body.outputs + tuple(residuals)), body.inputs[consts:])
-    invariant = [r for r in residuals if r not in varying]
-    slices = [r for r in residuals if r in varying]
+    changing = dependents(topological(body.outputs + tuple(residuals)), body.inputs[consts:])
+    invariant = [r for r in residuals if r not in changing]
+    slices = [r for r in residuals if r in changing]
     stacked = _stacked_residuals(slices, ans, args)
 
     carried = [i for i in range(carry) if seeds[i] is not None]
@@ -226,7 +233,7 @@ scan = Op(
     "scan",
     _scan_type,
     _scan_source,
-    Custom(pullback=_scan_pull, pushforward=_scan_push),
+    Nested(pullback=_scan_pull, pushforward=_scan_push),
     params=("body", "consts", "carry", "length", "reverse", "unroll"),
     flops=lambda e: e.params["length"] * graph_flops(e.params["body"]),
     functions=_scan_functions,
@@ -304,7 +311,7 @@ def _while_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     return as_given(slots)
 
 
-def _while_pull(given: Any, ans: Expr, *args: Expr) -> Any:
+def _while_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> Any:
     raise NoDerivativeError(
         "reverse-mode differentiation of a `while_loop` (or of a `fori_loop` whose trip count "
         "is a traced value): the number of iterations, and so the memory for the values of "
@@ -318,7 +325,7 @@ while_ = Op(
     "while_loop",
     _while_type,
     _while_source,
-    Custom(pullback=_while_pull, pushforward=_while_push),
+    Nested(pullback=_while_pull, pushforward=_while_push),
     params=("condition", "body", "condition_consts", "body_consts"),
     flops=lambda e: graph_flops(e.params["body"]),
     functions=_while_functions,

@@ -21,7 +21,7 @@ from jax.extend import core as jex
 from jax.extend.core import primitives
 
 from symgrad.errors import Frame, OutputError, SymgradError
-from symgrad.expr import Captured, Expr, Type, captured, constant, parameter, results
+from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
 from symgrad.tracing import nested, programs
 from symgrad.tracing.indexing import INDEXING
@@ -124,9 +124,11 @@ def _check_arrays(fun: Callable[..., Any], leaves: Sequence[Any]) -> None:
 class _Reader:
     """Reads jaxprs into nodes, remembering where each equation came from."""
 
-    def __init__(self) -> None:
+    def __init__(self, save: Callable[..., Any] | None = None) -> None:
         self.origins: Origins = {}
         self.effects: list[Expr] = []
+        self.saved: dict[Expr, None] = {}
+        self._save = save
         self._named: dict[tuple[Frame | None, str], Expr] = {}
         self._call_site: Place | None = None
 
@@ -157,9 +159,11 @@ class _Reader:
             found = _read_known(name, params, operands)
             made = _foreign_node(eqn, operands) if found is None else found
             nodes = results(made) if isinstance(made, Expr) else made
-            if isinstance(made, Expr) and any(map(_is_effect, eqn.effects)):
-                self.effects.append(made)
-                self._remember(place, operands, [made])
+            if any(map(_is_effect, eqn.effects)):
+                self.effects.append(made if isinstance(made, Expr) else _owner(made[0]))
+                self._remember(place, operands, self.effects[-1:])
+            if self._save is not None and _is_saved(self._save, eqn):
+                self.saved |= dict.fromkeys(n for n in nodes if n.args)
         self._remember(place, operands, nodes)
         return nodes
 
@@ -249,10 +253,20 @@ INLINED = {
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
     "core_call": "call_jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
+    "custom_vmap_call": "call",
 }
 """Calls that are just their body, and the parameter that holds it."""
+
+
+def _owner(node: Expr) -> Expr:
+    """The operation that a node is a result of."""
+    return node.args[0] if node.op is item else node
+
+
+def _is_saved(save: Callable[..., Any], eqn: Any) -> bool:
+    """Whether a policy of `jax.checkpoint` keeps the results of an equation, here or elsewhere."""
+    answer = save(eqn.primitive, *(v.aval for v in eqn.invars), **eqn.params)
+    return answer is True or type(answer).__name__ in ("SaveableType", "Offloadable")
 
 
 def _is_effect(effect: Any) -> bool:
@@ -331,12 +345,20 @@ def _constant_node(value: Any) -> Expr:
     return captured(array=Captured(value))
 
 
-def read_graph(closed: Any) -> Graph:
-    """A closed jaxpr as a graph of its own: a loop body, a branch, a rule."""
-    inputs = tuple(parameter(i, _type_of_aval(v.aval)) for i, v in enumerate(closed.jaxpr.invars))
-    reader = _Reader()
-    outputs = reader.read(closed.jaxpr, closed.consts, inputs)
-    return reader.graph(inputs, outputs, _argument_names(closed.jaxpr))
+def read_graph(
+    closed: Any, save: Callable[..., Any] | None = None, known: Sequence[Any] = ()
+) -> Graph:
+    """A closed jaxpr as a graph of its own: a loop body, a branch, a rule.
+
+    Args:
+        save: policy of `jax.checkpoint`; what it saves becomes outputs after the others.
+        known: values of the first inputs, which are then none.
+    """
+    types = [_type_of_aval(v.aval) for v in closed.jaxpr.invars[len(known) :]]
+    inputs = tuple(parameter(i, t) for i, t in enumerate(types))
+    reader = _Reader(save)
+    outputs = reader.read(closed.jaxpr, closed.consts, (*map(_constant_node, known), *inputs))
+    return reader.graph(inputs, (*outputs, *reader.saved), _argument_names(closed.jaxpr))
 
 
 def _argument_names(jaxpr: Any) -> tuple[str, ...]:

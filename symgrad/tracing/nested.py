@@ -9,15 +9,17 @@ from typing import Any
 import jax
 import jax.core
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.extend import core as jex
 
-from symgrad.expr import Expr, fresh
-from symgrad.ops import branch, calls, loops, pointwise, shape
+from symgrad.errors import NoDerivativeError
+from symgrad.expr import Expr, Type, fresh, results
+from symgrad.ops import branch, calls, checkpoint, loops, pointwise, shape
 from symgrad.tracing.primitives import aligned
 from symgrad.walk import Graph
 
-ReadGraph = Callable[[Any], Graph]
-"""From a closed jaxpr to a graph."""
+ReadGraph = Callable[..., Graph]
+"""From a closed jaxpr to a graph, whose last outputs are what the policy `save` asks for."""
 
 
 def readers(read_graph: ReadGraph) -> dict[str, Callable[..., Any]]:
@@ -28,8 +30,11 @@ def readers(read_graph: ReadGraph) -> dict[str, Callable[..., Any]]:
         "cond": _read_cond,
         "custom_jvp_call": _read_custom_jvp,
         "custom_vjp_call": _read_custom_vjp,
+        "linear_call": _read_linear_call,
+        "remat2": _read_checkpoint,
     }
-    return {name: functools.partial(reader, read_graph) for name, reader in table.items()}
+    found = {name: functools.partial(reader, read_graph) for name, reader in table.items()}
+    return {**found, "optimization_barrier": checkpoint.barrier}
 
 
 def _read_scan(
@@ -107,24 +112,44 @@ def _read_custom_jvp(
         return known(*aligned(operands))
     closed, own = operands[:num_consts], operands[num_consts:]
 
-    def rule() -> Graph:
-        jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*[not o.type.inexact for o in own])
+    def rule(moving: calls.Flags) -> Graph:
+        """Results and their tangents as a function of operands and the tangents that move."""
+        jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*[not m for m in moving[num_consts:]])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
         primals, tangents = graph.inputs[: len(own)], graph.inputs[len(own) :]
         plain = calls.inline_custom_below(_with_zero_tangents(graph, zeros_out), tangents)
-        inputs = (*_unread(closed), *primals, *_unread(_inexact(closed)), *tangents)
+        unread = [c for c, m in zip(closed, moving, strict=False) if m]
+        inputs = (*_unread(closed), *primals, *_unread(unread), *tangents)
         return Graph(inputs, plain.outputs, (), plain.origins)
 
-    return calls.custom_jvp(*operands, body=read_graph(call_jaxpr), rule=calls.Rule(rule))
+    return calls.custom_jvp(
+        *operands,
+        body=read_graph(call_jaxpr),
+        rule=_rule(rule),
+        symbolic_zeros=symbolic_zeros,
+    )
+
+
+def _rule(build: Callable[..., Graph]) -> calls.Rule:
+    """A rule of the user's, which may only read what it is given."""
+
+    def checked(*flags: calls.Flags) -> Graph:
+        try:
+            return build(*flags)
+        except jax.errors.UnexpectedTracerError:
+            raise NoDerivativeError(
+                "the derivative rule of a function uses a traced value that it closes over, which "
+                "is gone when the derivative is taken",
+                fix="pass the value to the function as an argument, and from a custom_vjp's "
+                "forward rule to its backward rule as a residual",
+            ) from None
+
+    return calls.Rule(checked)
 
 
 def _unread(operands: Sequence[Expr]) -> list[Expr]:
     """Inputs for values that a function closes over: its rules have them already."""
     return [fresh(o.type) for o in operands]
-
-
-def _inexact(operands: Sequence[Expr]) -> list[Expr]:
-    return [o for o in operands if o.type.inexact]
 
 
 def _with_zero_tangents(graph: Graph, zeros_out: Sequence[bool]) -> Graph:
@@ -148,15 +173,13 @@ def _read_custom_vjp(
     bwd: Any,
     out_trees: Any,
     symbolic_zeros: bool,
-) -> Expr | None:
-    if symbolic_zeros:
-        return None
+) -> Expr:
     body = read_graph(call_jaxpr)
     closed, own = operands[:num_consts], operands[num_consts:]
 
-    def forward() -> Graph:
+    def forward(moving: calls.Flags) -> Graph:
         """Results and residuals as a function of the operands."""
-        jaxpr, consts = fwd_jaxpr_thunk.call_wrapped(*[o.type.inexact for o in own])
+        jaxpr, consts = fwd_jaxpr_thunk.call_wrapped(*moving[num_consts:])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
         _, residual_tree, forwarded = out_trees()
         count = len(graph.outputs) - len(body.outputs)
@@ -165,18 +188,24 @@ def _read_custom_vjp(
         assert len(residuals) == residual_tree.num_leaves
         return Graph(inputs, (*graph.outputs[count:], *residuals), (), graph.origins)
 
-    def backward() -> Graph:
-        """Cotangents of the operands as a function of residuals and cotangents."""
-        residuals = forward_rule().outputs[len(body.outputs) :]
-        types = [r.type for r in (*residuals, *body.outputs)]
+    def backward(moving: calls.Flags, given: calls.Flags) -> Graph:
+        """Cotangents of the operands as a function of residuals and the cotangents given."""
+        residuals = forward_rule(moving).outputs[len(body.outputs) :]
+        arrays = [r.type for r in residuals]
+        arrays += [o.type for o, g in zip(body.outputs, given, strict=True) if g]
         present: list[bool] = []
 
         def flat(*values: Any) -> list[Any]:
-            found = bwd.call_wrapped(*values)
+            cotangents = iter(values[len(residuals) :])
+            slots = [
+                next(cotangents) if g else _symbolic_zero(o.type)
+                for g, o in zip(given, body.outputs, strict=True)
+            ]
+            found = bwd.call_wrapped(*values[: len(residuals)], *slots)
             present[:] = [isinstance(f, jax.Array | jax.core.Tracer) for f in found]
             return [f for f, p in zip(found, present, strict=True) if p]
 
-        avals = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in types]
+        avals = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in arrays]
         graph = read_graph(jax.make_jaxpr(flat)(*avals))
         found = iter(graph.outputs)
         full = [
@@ -185,7 +214,58 @@ def _read_custom_vjp(
         nothing = [shape.zeros(o.type) for o in closed]
         return Graph(graph.inputs, (*nothing, *full), (), graph.origins)
 
-    forward_rule = calls.Rule(forward)
+    forward_rule = _rule(forward)
     return calls.custom_vjp(
-        *operands, body=body, forward=forward_rule, backward=calls.Rule(backward)
+        *operands,
+        body=body,
+        forward=forward_rule,
+        backward=_rule(backward),
+        closed=num_consts,
+        symbolic_zeros=symbolic_zeros,
     )
+
+
+def _symbolic_zero(type: Type) -> SymbolicZero:
+    """The cotangent of a result that nothing depends on, as rules that ask for it get it."""
+    aval = jax.typeof(jax.ShapeDtypeStruct(type.shape, type.dtype))
+    return SymbolicZero(aval.to_tangent_aval())
+
+
+def _read_linear_call(
+    read_graph: ReadGraph,
+    *operands: Expr,
+    callee: Any,
+    transpose_thunk: Any,
+    num_callee_consts: int,
+    num_res: int,
+) -> Expr:
+    constants = num_callee_consts + num_res
+
+    def backward() -> Graph:
+        transposed, consts = transpose_thunk()
+        graph = read_graph(transposed, known=consts)
+        return Graph(
+            (*_unread(operands[:num_callee_consts]), *graph.inputs),
+            graph.outputs,
+            (),
+            graph.origins,
+        )
+
+    return calls.linear_call(
+        *operands, body=read_graph(callee), backward=_rule(backward), constants=constants
+    )
+
+
+def _read_checkpoint(
+    read_graph: ReadGraph,
+    *operands: Expr,
+    jaxpr: Any,
+    prevent_cse: bool,
+    differentiated: bool,
+    policy: Any,
+) -> tuple[Expr, ...]:
+    """What is computed again is always kept apart from the original, whatever `prevent_cse`."""
+    body = read_graph(jex.ClosedJaxpr(jaxpr, ()), save=policy)
+    count = len(jaxpr.outvars)
+    found = results(checkpoint.checkpoint(*operands, body=body, kept=len(body.outputs) - count))
+    return found[:count]

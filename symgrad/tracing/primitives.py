@@ -193,6 +193,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "conj": lambda x, *, input_dtype: pointwise.conj(_as_complex(x)),
     "copy": lambda x: x,
     "copy_p": lambda x: x,
+    "name": lambda x, *, name: x,
     "dot_general": _read_dot_general,
     "broadcast_in_dim": _read_broadcast,
     "reshape": lambda x, *, new_sizes: shape.reshape(x, shape=tuple(new_sizes)),
