@@ -8,10 +8,13 @@ of docs/support.md, which must be up to date.
 from __future__ import annotations
 
 import jax
+import numpy as np
 import pytest
-from primitives import CASES, NOT_YET, UNREACHED, Variant, known
+from primitives import CASES, ENTRYWISE, NOT_YET, UNREACHED, Case, Variant, known
 from sweep import PAGE, by_primitive, equations, page, parts, row, sweep
-from together import generator
+from together import Jax, Problem, attempt, compiled_together, generator
+
+import symgrad as sg
 
 GROUPS = by_primitive(CASES)
 NAMES = sorted(GROUPS)
@@ -83,6 +86,46 @@ def test_all_transformations_in_all_dtypes_and_shapes(names, subtests):
     swept = sweep([v for name in names for v in OTHERS[name]])
     for name in names:
         check(swept, name, subtests)
+
+
+LIMITS = np.array([0, -0.0, 1, -1, 0.5, 2, -3, 20, 1e30, -1e-30, np.inf, -np.inf, np.nan])
+ENDLESS = {"igamma", "igammac", "igamma_grad_a"}
+"""At infinity JAX does not come back from these."""
+
+
+def at_limits(case: Case) -> Problem | None:
+    """A case where functions have poles, kinks and jumps; all pairs if it has two operands."""
+    if "float64" not in case.dtypes or any(o.dtype is not None for o in case.operands):
+        return None
+    grids = np.meshgrid(*[LIMITS] * len(case.operands))
+    problem = Problem(case.fun, tuple(g.ravel() for g in grids), generator(case))
+    problem.dots = tuple(np.full_like(a, 0.3**i) for i, a in enumerate(problem.args))
+    problem.bars = jax.tree.map(np.ones_like, problem.bars)
+    return problem if problem.smooth else None
+
+
+def test_never_worse_at_limits(float64, subtests):
+    """Infinities, zeros and ties: where the value and JAX's derivative are numbers, so is ours."""
+    cases = {str(c): at_limits(c) for c in ENTRYWISE if c.primitive not in NOT_YET | ENDLESS}
+    problems = {name: p for name, p in cases.items() if p is not None}
+
+    def everything(operands):
+        return [
+            [{what: attempt(f) for what, f in p.account(by, *args).items()} for by in (sg, Jax)]
+            for p, args in zip(problems.values(), operands, strict=True)
+        ]
+
+    found = compiled_together(everything, [p.args for p in problems.values()])
+    for name, (ours, theirs) in zip(problems, found, strict=True):
+        for what, wanted in theirs.items():
+            if isinstance(wanted, Exception):
+                continue
+            with subtests.test(case=name, what=what):
+                undefined = np.isnan(theirs["value"])
+                pairs = zip(jax.tree.leaves(ours[what]), jax.tree.leaves(wanted), strict=True)
+                for got, want in pairs:
+                    known = ~(np.isnan(want) | undefined)
+                    np.testing.assert_allclose(got[known], want[known], rtol=1e-10, atol=1e-12)
 
 
 def test_the_page_lists_every_primitive_once():

@@ -32,6 +32,7 @@ from symgrad.expr import (
     constant,
     div,
     elementwise_type,
+    literal_value,
     mul,
     neg,
     no_flops,
@@ -158,7 +159,7 @@ log = _function("log", lambda g, y, x: g / x)
 log1p = _function("log1p", lambda g, y, x: g / (x + 1))
 sqrt = _function("sqrt", lambda g, y, x: g / (2 * y))
 rsqrt = _function("rsqrt", lambda g, y, x: g * (-0.5) * (y / x), source="lax.rsqrt(x)")
-cbrt = _function("cbrt", lambda g, y, x: g * y / (3 * x))
+cbrt = _function("cbrt", lambda g, y, x: g * (integer_power(y, -2) / 3))
 sin = _function("sin", lambda g, y, x: g * cos(x))
 cos = _function("cos", lambda g, y, x: -(g * sin(x)))
 tan = _function("tan", lambda g, y, x: g * (1 + square(y)))
@@ -268,13 +269,12 @@ def _power_type(x: Type, y: Type) -> Type:
 
 
 def _power_in_base(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
-    exponent = y if y.type.inexact else convert(y, dtype=x.dtype)
-    slope = exponent * power(x, y - 1)
-    return g * select(eq(y, 0), spread_zero(slope), slope)
-
-
-def spread_zero(like: Expr) -> Expr:
-    return constant(0, like.dtype)
+    """0 at 0 to the power of 0, where `y * x**(y - 1)` is not defined."""
+    if y.type.inexact:
+        base = x if literal_value(y) else select(eq(y, 0), select(eq(x, 0), 1, x), x)
+        return g * (y * power(base, y - 1))
+    slope = convert(y, dtype=x.dtype) * power(x, y - 1)
+    return g * select(eq(y, 0), 0, slope)
 
 
 def _power_in_exponent(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
