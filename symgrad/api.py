@@ -111,7 +111,7 @@ def grad(
     build = derivatives.gradient(
         with_value=False, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
     )
-    return Transformed(fun, build, "grad", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "grad", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def value_and_grad(
@@ -140,7 +140,7 @@ def value_and_grad(
     build = derivatives.gradient(
         with_value=True, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
     )
-    return Transformed(fun, build, "value_and_grad", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "value_and_grad", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def jacfwd(
@@ -165,7 +165,7 @@ def jacfwd(
                [0., 4.]], dtype=float32)
     """
     build = derivatives.jacobian_matrix(reverse=False, has_aux=has_aux, holomorphic=holomorphic)
-    return Transformed(fun, build, "jacfwd", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "jacfwd", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def jacrev(
@@ -189,7 +189,7 @@ def jacrev(
     build = derivatives.jacobian_matrix(
         reverse=True, has_aux=has_aux, holomorphic=holomorphic, allow_int=allow_int
     )
-    return Transformed(fun, build, "jacrev", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "jacrev", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def jacobian(
@@ -209,7 +209,7 @@ def jacobian(
         Array([[3., 2.]], dtype=float32)
     """
     build = derivatives.jacobian_matrix(reverse=None, has_aux=has_aux, holomorphic=holomorphic)
-    return Transformed(fun, build, "jacobian", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "jacobian", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def hessian(
@@ -234,7 +234,7 @@ def hessian(
                [2., 0.]], dtype=float32)
     """
     build = derivatives.hessian_matrix(has_aux=has_aux, holomorphic=holomorphic)
-    return Transformed(fun, build, "hessian", argnums=argnums, rules=rules)
+    return Transformed(fun, build, "hessian", argnums=argnums, rules=rules, has_aux=has_aux)
 
 
 def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default") -> Transformed:
@@ -416,7 +416,14 @@ def _remembered(
         extra = 0 if name == "jit" else 1
         argnums = () if name == "jit" else everything
         known[key] = Transformed(
-            fun, build, name, argnums=argnums, extra=extra, rules=rules, retrace=True
+            fun,
+            build,
+            name,
+            argnums=argnums,
+            extra=extra,
+            rules=rules,
+            has_aux=has_aux,
+            retrace=True,
         )
     return known[key]
 

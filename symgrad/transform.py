@@ -7,6 +7,7 @@ differentiated) to `Derived` (outputs of a graph, and how to rebuild the result)
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,11 +31,12 @@ from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
+from symgrad.kept import keep, release
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
-from symgrad.tracing import Traced, trace, type_of
+from symgrad.tracing import Traced, is_constant, trace, type_of
 from symgrad.walk import Origin, Origins
 
 Rules = str | Sequence[Rule]
@@ -92,12 +94,14 @@ class Derived:
         types: of the results, weak-type flags included.
         rebuild: from the list of results to what the caller gets.
         origins: of the nodes that were made.
+        effects: whether the effects of the function are part of it.
     """
 
     outputs: Sequence[Expr]
     types: Sequence[Type]
     rebuild: Callable[[list[Any]], Any]
     origins: Origins
+    effects: bool = True
 
 
 Transformation = Callable[[Problem], Derived]
@@ -132,6 +136,7 @@ class Transformed:
         static_argnums: Sequence[int] = (),
         static_argnames: Sequence[str] = (),
         donate_argnums: Sequence[int] = (),
+        has_aux: bool = False,
         retrace: bool = False,
     ):
         check_callable(fun, name)
@@ -140,7 +145,7 @@ class Transformed:
         self.argnums, self.extra, self.rules = argnums, extra, rules
         self.static_argnums, self.static_argnames = tuple(static_argnums), tuple(static_argnames)
         self.donate_argnums = tuple(donate_argnums)
-        self.retrace = retrace
+        self.has_aux, self.retrace = has_aux, retrace
         self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.__wrapped__ = fun
@@ -149,8 +154,7 @@ class Transformed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         static, args, kwargs = self._without_static(args, kwargs)
-        leaves = jax.tree.leaves((args, kwargs))
-        plan = self._plan(static, args, kwargs)
+        plan, leaves = self._plan(static, args, kwargs)
         if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
             check_values(args, kwargs, self._names(args))
         return plan.rebuild(plan.executable.jitted(*leaves))
@@ -172,12 +176,11 @@ class Transformed:
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """As `jax.jit(f).lower`: a `jax.stages.Lowered`."""
-        static, args, kwargs = self._without_static(args, kwargs)
-        plan = self._plan(static, args, kwargs)
-        return plan.executable.jitted.lower(*jax.tree.leaves((args, kwargs)))
+        plan, leaves = self._plan(*self._without_static(args, kwargs))
+        return plan.executable.jitted.lower(*leaves)
 
     def _plan_for(self, args: Any, kwargs: Any) -> Plan:
-        return self._plan(*self._without_static(args, kwargs))
+        return self._plan(*self._without_static(args, kwargs))[0]
 
     def _without_static(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
         """Static values, and the arguments with None in their places."""
@@ -199,11 +202,14 @@ class Transformed:
         kept = tuple(None if i in numbers else a for i, a in enumerate(args))
         return static, kept, {k: v for k, v in kwargs.items() if k not in self.static_argnames}
 
-    def _plan(self, static: Any, args: Any, kwargs: Any) -> Plan:
+    def _plan(self, static: Any, args: Any, kwargs: Any) -> tuple[Plan, list[Any]]:
+        """The program for a call, and the leaves it takes."""
         leaves, tree = jax.tree.flatten((args, kwargs))
         try:
-            types = tuple(type_of(leaf) for leaf in leaves)
+            types = tuple(map(type_of, leaves))
         except TypeError:
+            args, kwargs = self._kept(args, kwargs)
+            leaves, tree = jax.tree.flatten((args, kwargs))
             types = describe(args, kwargs, self._names(args), self.extra).types
         key = (tree, types, static, *_settings())
         traced = None
@@ -217,7 +223,16 @@ class Transformed:
                 if plan is None:
                     plan = self._compile(*(traced or self._trace(static, args, kwargs)))
                     self._remember(key, plan)
-        return plan
+        return plan, leaves
+
+    def _kept(self, args: Any, kwargs: Any) -> Any:
+        """The arguments with what is no array kept aside, where nothing is differentiated."""
+        if self.name == "jit":
+            return args, kwargs
+        numbers = resolve_argnums(self.argnums, len(args) - self.extra, self.name)
+        fixed = {*range(self.extra), *(n + self.extra for n in numbers)}
+        kept = (a if i in fixed else keep(a, _is_no_array) for i, a in enumerate(args))
+        return tuple(kept), keep(kwargs, _is_no_array)
 
     def _remember(self, key: Any, plan: Plan) -> None:
         """Keep a plan; one that is traced anew each time keeps the latest only."""
@@ -234,6 +249,7 @@ class Transformed:
         own_args = args[self.extra :]
         resolve_argnums(self.argnums, len(own_args), self.name)
         fun = _with_static(self.fun, static)
+        fun = _with_kept(fun, self.has_aux)
         check_call(self.fun, *_complete(own_args, kwargs, static))
         arguments = describe(args, kwargs, self._names(args), self.extra)
         first = arguments.count(range(self.extra))
@@ -257,7 +273,8 @@ class Transformed:
             e: Origin(name=n) for e, n in zip(problem.extra_inputs, arguments.names, strict=False)
         }
         inputs = problem.extra_inputs + lifted.inputs
-        raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, lifted.effects)
+        effects = lifted.effects if derived.effects else ()
+        raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, effects)
         whole = prepared(raw)
         if self.name != "jit":
             stages.append(("differentiate", cost.cost(whole)))
@@ -336,6 +353,28 @@ def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, Any]]) -> 
         return fun(*args, **kwargs)
 
     return with_values
+
+
+def _with_kept(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
+    """`fun` of arguments in which values are kept aside; of its auxiliary output, all constants."""
+
+    @functools.wraps(fun)
+    def released(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = release((args, kwargs))
+        found = fun(*args, **kwargs)
+        if has_aux and isinstance(found, tuple | list) and len(found) == 2:
+            return found[0], keep(found[1], is_constant)
+        return found
+
+    return released
+
+
+def _is_no_array(leaf: Any) -> bool:
+    try:
+        type_of(leaf)
+    except TypeError:
+        return True
+    return False
 
 
 def _complete(args: Any, kwargs: Any, static: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:

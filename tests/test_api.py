@@ -848,3 +848,80 @@ def test_transformed_is_what_the_interface_promises():
         assert isinstance(made, Transformed)
         for method in ("graph", "source", "explain", "lower"):
             assert callable(getattr(made, method))
+
+
+# What is no array
+
+
+def apply(function, params, x):
+    return jnp.sum(function(params["w"] * x))
+
+
+def test_arguments_that_are_not_differentiated_may_be_anything():
+    """A callable, a string, an object: the program is compiled for that very value."""
+    params = {"w": X}
+    static = {"act": jnp.sin, "name": "sine", "object": object(), "list": [1.0, None]}
+
+    def loss(params, static, *, scale):
+        assert isinstance(static["name"], str)
+        return jnp.sum(static["act"](params["w"]) * static["list"][0]) * scale["by"]
+
+    gradient = sg.grad(loss)
+    scale = {"by": 2.0, "note": "twice"}
+    identical(gradient(params, static, scale=scale), jax.grad(loss)(params, static, scale=scale))
+    other = {**static, "act": jnp.cos}
+    identical(gradient(params, other, scale=scale), jax.grad(loss)(params, other, scale=scale))
+    identical(sg.grad(apply, 1)(jnp.exp, params, X), jax.grad(apply, 1)(jnp.exp, params, X))
+
+
+def test_equal_values_are_compiled_once():
+    traces = []
+
+    def loss(x, how, unhashable):
+        traces.append(how)
+        return jnp.sum(x) * len(how) * len(unhashable.parts)
+
+    class Unhashable:
+        __hash__ = None  # type: ignore[assignment]
+        parts = (1, 2)
+
+    gradient, one, two = sg.grad(loss), Unhashable(), Unhashable()
+    for how, value in (("ab", one), ("".join(["a", "b"]), one), ("abc", one), ("ab", two)):
+        assert np.all(np.asarray(gradient(X, how, value)) == 2 * len(how))
+    assert traces == ["ab", "abc", "ab"]
+
+
+def test_differentiated_arguments_are_arrays():
+    for by in (jax, sg):
+        with pytest.raises(TypeError, match="function|PjitFunction"):
+            by.grad(apply)(jnp.sin, {"w": X}, X)
+        with pytest.raises(TypeError, match="str"):
+            by.jit(lambda x, name: x)(X, "name")
+
+
+def test_auxiliary_output_may_be_anything():
+    def loss(x):
+        aux = {"name": "loss", "count": 3, "array": np.arange(2), "twice": 2 * x, "none": None}
+        return jnp.sum(x), aux
+
+    for way in (
+        lambda by: by.grad(loss, has_aux=True)(X)[1],
+        lambda by: by.value_and_grad(loss, has_aux=True)(X)[0][1],
+        lambda by: by.vjp(loss, X, has_aux=True)[2],
+    ):
+        ours, theirs = way(sg), way(jax)
+        assert ours.keys() == theirs.keys()
+        assert (ours["name"], ours["count"], ours["none"]) == ("loss", 3, None)
+        assert type(ours["array"]) is type(theirs["array"])
+        identical(ours["twice"], theirs["twice"])
+
+
+def test_pullbacks_do_not_repeat_effects(capsys):
+    def talkative(x):
+        jax.debug.print("seen {}", x, ordered=True)
+        return x**2
+
+    value, pull = sg.vjp(talkative, 3.0)
+    assert (value, *pull(1.0)) == (9.0, 6.0)
+    jax.effects_barrier()
+    assert capsys.readouterr().out == "seen 3.0\n"

@@ -326,7 +326,7 @@ MISTAKES = {
         lambda m: m.grad(total)({"a": [X, Thing()]}), sg.ArgumentError, ("`x['a'][1]` is a Thing",)
     ),
     "object in a keyword": Mistake(
-        lowered_grad(lambda x, y=1.0: x * y, 1.0, Thing()), sg.ArgumentError, ("`y` is a Thing",)
+        lowered_grad(lambda x, y=1.0: x * y, 1.0, Thing()), sg.TracingError, ("Thing",), "x * y"
     ),
     "array of objects": Mistake(
         lambda m: m.grad(total)(np.array([Thing()])), sg.ArgumentError, ("`x`", "object")

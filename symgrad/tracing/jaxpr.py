@@ -59,6 +59,11 @@ def type_of(leaf: Any) -> Type:
     return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
 
 
+def is_constant(leaf: Any) -> bool:
+    """Whether what a traced function returns does not depend on what it was given."""
+    return not isinstance(leaf, jax.core.Tracer)
+
+
 def with_weak_type(value: Any, weak: bool) -> Any:
     """`value` with JAX's weak-type flag set as wanted, which no public function does."""
     aval = jax.typeof(value)
