@@ -193,7 +193,8 @@ def _pull(
                 for i, a in enumerate(args)
             ]
         case Custom(pullback=None, pushforward=push) if push is not None:
-            return _transposed_pushforward(node, cotangent, active, origins)
+            wanted = [a in active for a in args]
+            return transposed_pushforward(node, cotangent, wanted, origins)
         case Custom(pullback=pull) if pull is not None:
             try:
                 if isinstance(fact, Nested):
@@ -263,11 +264,14 @@ def _push(node: Expr, tangents: tuple[Any, ...], origins: Mapping[Expr, Origin])
             raise no_derivative(node, origins)
 
 
-def _transposed_pushforward(
-    node: Expr, cotangent: Any, active: set[Expr], origins: Mapping[Expr, Origin]
+def transposed_pushforward(
+    node: Expr,
+    cotangent: Any,
+    wanted: Sequence[bool],
+    origins: Mapping[Expr, Origin] | None = None,
 ) -> list[Slot]:
     """A pushforward is linear in the tangents, so pulling back through it transposes it."""
-    tangents = tuple(fresh(a.type) if a in active else None for a in node.args)
+    tangents = tuple(fresh(a.type) if w else None for a, w in zip(node.args, wanted, strict=True))
     pushed = node.op.derivative.pushforward(tangents, node, *node.args)  # type: ignore[union-attr]
     several = isinstance(node.type, tuple)
     pairs = zip(

@@ -57,7 +57,7 @@ class Report:
             rows = [(f.rule, str(f.count), ", ".join(f.lines)) for f in self.firings]
             lines += ["", *_table(("rule", "fired", "at"), rows, numbers=(1,))]
         for o in self.opaque:
-            lines += ["", f"opaque: {o.primitive} at {o.line} runs as in JAX, without derivative"]
+            lines += ["", f"opaque: {o.primitive} at {o.line} runs as in JAX"]
         if self.exhausted:
             lines += ["", "simplification stopped early: its budget of rewrites was spent"]
         return "\n".join(lines)

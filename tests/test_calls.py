@@ -280,3 +280,35 @@ def test_barriers_are_differentiated(float64):
 
     agree(*compiled_together(everything, X), float64.tolerance)
     assert "lax.optimization_barrier((" in sg.grad(fun).source(X)
+
+
+def test_a_backward_rule_gets_numbers_as_numbers():
+    """A backward rule may branch on what the forward rule returned as a Python number."""
+
+    @jax.custom_vjp
+    def fun(x):
+        return jnp.sin(x)
+
+    def backward(kept, g):
+        slope, doubled, count = kept
+        return (g * slope * (count if doubled else 1),)
+
+    fun.defvjp(lambda x: (fun(x), (jnp.cos(x), True, 3)), backward)
+    loss = lambda x: jnp.sum(fun(x))  # noqa: E731
+    x = X.astype(np.float32)
+    for scalar in (loss, jax.jit(loss)):
+        agree(sg.grad(scalar)(x), jax.grad(scalar)(x), 1e-6)
+
+
+def test_a_rule_for_a_function_of_a_random_key():
+    @jax.custom_vjp
+    def noisy(x, key):
+        return x * jax.random.normal(key, x.shape)
+
+    noisy.defvjp(
+        lambda x, key: (noisy(x, key), key),
+        lambda key, g: (3.0 * g * jax.random.normal(key, g.shape), None),
+    )
+    loss = lambda x, key: jnp.sum(noisy(x, key))  # noqa: E731
+    args = X.astype(np.float32), jax.random.key(1)
+    agree(sg.grad(loss)(*args), jax.grad(loss)(*args), 1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
-from symgrad.derive import Slot
+from symgrad.derive import Slot, transposed_pushforward
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import CONSTANT, Expr, Nested, Op, Type, Types, item, no_flops, results
 from symgrad.ops.bodies import (
@@ -86,7 +86,7 @@ def _custom_jvp_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
 
 def _moving(node: Expr, given: Sequence[bool]) -> Flags:
     """Which tangents a rule gets: all there can be, unless it knows what to do with zeros."""
-    if node.params["symbolic_zeros"]:
+    if node.op is foreign or node.params["symbolic_zeros"]:
         return tuple(given)
     return tuple(a.type.inexact for a in node.args)
 
@@ -182,7 +182,36 @@ linear_call = Op(
 )
 """A function that is linear in the operands after the first `constants`, with its transpose."""
 
-INLINED = (custom_jvp, custom_vjp, linear_call, checkpoint)
+
+def _foreign_pull(
+    cotangents: Any, wanted: Sequence[bool], ans: Expr, *args: Expr
+) -> tuple[Slot, ...]:
+    """The author's transpose where the primitive is applied to tangents, else that of its rule."""
+    linear = ans.params["linear"]
+    if not linear or any(w and not i for w, i in zip(wanted, linear, strict=True)):
+        return tuple(transposed_pushforward(ans, cotangents, wanted))
+    known = [a for a, i in zip(args, linear, strict=True) if not i]
+    slots = zip(as_tuple(cotangents), results(ans), strict=True)
+    given = [instantiate(c, r) for c, r in slots if r.type.inexact]
+    found = iter(ans.params["backward"](linear)(*known, *given))
+    return tuple(next(found) if i else None for i in linear)
+
+
+foreign = Op(
+    "foreign",
+    _custom_type,
+    "{body}(*xs)",
+    Nested(pullback=_foreign_pull, pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
+    params=("body", "rule", "backward", "linear"),
+    flops=no_flops,
+    functions=lambda e: (plain_function("body", e.params["body"]),),
+)
+"""A primitive of another package with its author's rules.
+
+`linear` marks the operands in which it is known to be linear, where it is applied to tangents.
+"""
+
+INLINED = (custom_jvp, custom_vjp, linear_call, checkpoint, foreign)
 """Calls that are their bodies once all derivatives are taken."""
 
 
@@ -196,8 +225,19 @@ def has_custom(graph: Graph) -> bool:
 
 
 def inline_custom_below(graph: Graph, sources: Sequence[Expr]) -> Graph:
-    """A rule is linear in its tangents; functions that it applies to them need no rule."""
+    """A rule is linear in its tangents; functions that it applies to them need no rule.
+
+    Those that know their transpose keep it.
+    """
     return inline_custom(graph, dependents(graph.nodes, sources))
+
+
+def _inlined_body(node: Expr, among: Set[Expr] | None) -> Graph:
+    body = node.params["body"]
+    if among is None:
+        return inline_custom(body)
+    moving = [i for i, a in zip(body.inputs, node.args, strict=True) if a in among]
+    return inline_custom_below(body, moving)
 
 
 def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
@@ -213,13 +253,18 @@ def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
     for node in graph.nodes:
         if node.op is item and node.args[0] in inlined:
             done[node] = inlined[node.args[0]][node.params["index"]]
-        elif node.op in INLINED and (among is None or node in among):
-            body = inline_custom(node.params["body"])
+        elif node.op is foreign and among is not None and node in among:
+            linear = tuple(a in among for a in node.args)
+            done[node] = foreign(*(done[a] for a in node.args), **{**node.params, "linear": linear})
+        elif node.op in INLINED and (
+            among is None or (node in among and node.op is not linear_call)
+        ):
+            body = _inlined_body(node, among)
             roots = body.applied(*(done[a] for a in node.args))
             effects[node], inlined[node] = roots[: len(body.effects)], roots[len(body.effects) :]
             done[node] = inlined[node][0]
         else:
-            params = node.params if among else map_graphs(node.params, inline_custom)
+            params = map_graphs(node.params, inline_custom) if among is None else node.params
             args = tuple(done[a] for a in node.args)
             same = args == node.args and params == node.params
             done[node] = node if same else node.op(*args, **params)

@@ -23,7 +23,7 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import nested, programs
+from symgrad.tracing import foreign, nested, programs
 from symgrad.tracing.indexing import INDEXING
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
@@ -302,7 +302,11 @@ def _foreign_node(eqn: Any, operands: Sequence[Expr]) -> Expr:
     if name in OBSERVERS:
         return calls.effect(*operands, name=name, call=call, text=OBSERVERS[name](**eqn.params))
     types = tuple(_type_of_aval(v.aval) for v in eqn.outvars)
-    return calls.opaque(*operands, name=name, call=call, types=types)
+    if not foreign.has_rule(eqn.primitive):
+        return calls.opaque(*operands, name=name, call=call, types=types)
+    inputs = tuple(parameter(i, o.type) for i, o in enumerate(operands))
+    body = Graph(inputs, results(calls.opaque(*inputs, name=name, call=call, types=types)))
+    return foreign.with_rules(read_graph, eqn, operands, body)
 
 
 def _print_source(*, fmt: str, in_tree: Any, ordered: bool, static_args: Any, **_: Any) -> str:

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend import core as jex
 
 from symgrad.errors import NoDerivativeError
-from symgrad.expr import Expr, Type, fresh, results
+from symgrad.expr import Expr, Type, constant, fresh, literal_value, results
 from symgrad.ops import branch, calls, checkpoint, loops, pointwise, shape
 from symgrad.tracing.primitives import aligned
 from symgrad.walk import Graph
@@ -117,7 +117,7 @@ def _read_custom_jvp(
         jaxpr, consts, zeros_out = jvp_jaxpr_fun.call_wrapped(*[not m for m in moving[num_consts:]])
         graph = read_graph(jex.ClosedJaxpr(jaxpr, consts))
         primals, tangents = graph.inputs[: len(own)], graph.inputs[len(own) :]
-        plain = calls.inline_custom_below(_with_zero_tangents(graph, zeros_out), tangents)
+        plain = calls.inline_custom_below(with_zero_tangents(graph, zeros_out), tangents)
         unread = [c for c, m in zip(closed, moving, strict=False) if m]
         inputs = (*_unread(closed), *primals, *_unread(unread), *tangents)
         return Graph(inputs, plain.outputs, (), plain.origins)
@@ -152,7 +152,7 @@ def _unread(operands: Sequence[Expr]) -> list[Expr]:
     return [fresh(o.type) for o in operands]
 
 
-def _with_zero_tangents(graph: Graph, zeros_out: Sequence[bool]) -> Graph:
+def with_zero_tangents(graph: Graph, zeros_out: Sequence[bool]) -> Graph:
     """A rule that returned symbolic zeros, with one tangent for every inexact result."""
     count = len(zeros_out)
     primals, tangents = graph.outputs[:count], iter(graph.outputs[count:])
@@ -201,17 +201,16 @@ def _read_custom_vjp(
                 next(cotangents) if g else _symbolic_zero(o.type)
                 for g, o in zip(given, body.outputs, strict=True)
             ]
-            found = bwd.call_wrapped(*values[: len(residuals)], *slots)
+            known = [_known(r, v) for r, v in zip(residuals, values, strict=False)]
+            found = bwd.call_wrapped(*known, *slots)
             present[:] = [isinstance(f, jax.Array | jax.core.Tracer) for f in found]
             return [f for f, p in zip(found, present, strict=True) if p]
 
         avals = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in arrays]
         graph = read_graph(jax.make_jaxpr(flat)(*avals))
         found = iter(graph.outputs)
-        full = [
-            next(found) if p else shape.zeros(o.type) for p, o in zip(present, own, strict=True)
-        ]
-        nothing = [shape.zeros(o.type) for o in closed]
+        full = [next(found) if p else _nothing(o) for p, o in zip(present, own, strict=True)]
+        nothing = map(_nothing, closed)
         return Graph(graph.inputs, (*nothing, *full), (), graph.origins)
 
     forward_rule = _rule(forward)
@@ -223,6 +222,19 @@ def _read_custom_vjp(
         closed=num_consts,
         symbolic_zeros=symbolic_zeros,
     )
+
+
+def _nothing(operand: Expr) -> Expr:
+    """The cotangent of an operand that has none; that of integers and keys is never read."""
+    return shape.zeros(operand.type) if operand.type.inexact else constant(0, bool)
+
+
+def _known(residual: Expr, value: Any) -> Any:
+    """A residual that is a number is given to the backward rule as one: it may branch on it."""
+    number = literal_value(residual)
+    if number is None:
+        return value
+    return number.item() if number.dtype == bool or residual.type.weak else number
 
 
 def _symbolic_zero(type: Type) -> SymbolicZero:
