@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from symgrad.derive import pushforward
@@ -79,9 +80,11 @@ def load(program: Program, outputs: Sequence[Type]) -> Function:
     namespace: dict[str, Any] = dict(program.foreign)
     exec(compile(program.text, file, "exec"), namespace)
     emitted = namespace[program.name]
-    arrays = tuple(c.array for c in program.captured)
+    captured = [c.array for c in program.captured]
 
     def run(*leaves: Any) -> list[Any]:
+        # NumPy's arrays cannot be indexed by traced ones.
+        arrays = (jnp.asarray(a) if isinstance(a, np.ndarray) else a for a in captured)
         # The text hides broadcasts, whatever the user's code is allowed to do.
         with jax.numpy_rank_promotion("allow"):
             found = emitted(*leaves, *arrays)

@@ -72,7 +72,10 @@ def pullback(
         cotangent = pending.pop(node)
         if isinstance(node.op.derivative, Nested) and node.op.derivative.primal:
             ruled[node] = [a in active for a in node.args]
-        contributions = _pull(node, cotangent, pending, active, origins)
+        try:
+            contributions = _pull(node, cotangent, pending, active, origins)
+        except NoDerivativeError as error:
+            raise _placed(error, node, origins) from None
         for arg, contribution in zip(node.args, contributions, strict=True):
             if contribution is not None and arg in active:
                 _accumulate(pending, arg, contribution)
@@ -196,12 +199,9 @@ def _pull(
             wanted = [a in active for a in args]
             return transposed_pushforward(node, cotangent, wanted, origins)
         case Custom(pullback=pull) if pull is not None:
-            try:
-                if isinstance(fact, Nested):
-                    return pull(cotangent, [a in active for a in args], node, *args)
-                return pull(cotangent, node, *args)
-            except NoDerivativeError as error:
-                raise _placed(error, node, origins) from None
+            if isinstance(fact, Nested):
+                return pull(cotangent, [a in active for a in args], node, *args)
+            return pull(cotangent, node, *args)
         case _:
             raise no_derivative(node, origins)
 
@@ -211,7 +211,7 @@ def _placed(
 ) -> NoDerivativeError:
     """An error from inside an operation, at the line that uses the operation."""
     frame = error.frame or origins.get(node, UNKNOWN).frame
-    return NoDerivativeError(error.what, frame=frame, fix=error.fix)
+    return type(error)(error.what, frame=frame, fix=error.fix)
 
 
 def _pull_item(node: Expr, cotangent: Expr, pending: dict[Expr, Any]) -> None:

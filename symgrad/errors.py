@@ -108,3 +108,10 @@ class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
 
     JAX raises `ValueError` for the second, as for a `while_loop` in reverse mode.
     """
+
+
+class MissingTransposeError(NoDerivativeError, TypeError):
+    """A linear solve in reverse mode without a way to solve the transposed equations.
+
+    JAX raises `TypeError` for it.
+    """

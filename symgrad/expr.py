@@ -418,10 +418,22 @@ def number_source(expr: Expr) -> str:
     if value.dtype == bool or np.issubdtype(value.dtype, np.integer):
         return repr(value.item())
     if np.issubdtype(value.dtype, np.complexfloating):
-        return repr(complex(value))
+        return _complex_source(complex(value))
+    return _real_source(value)
+
+
+def _real_source(value: Any) -> str:
     if not np.isfinite(value):
         return "jnp.nan" if np.isnan(value) else ("-" if value < 0 else "") + "jnp.inf"
     return repr(float(str(value)))
+
+
+def _complex_source(value: complex) -> str:
+    """A sum, unless Python would not give the parts back: infinities, nan and minus zero."""
+    parts = value.real, value.imag
+    if all(np.isfinite(p) and (p or not np.signbit(p)) for p in parts):
+        return repr(value)
+    return f"complex({_real_source(parts[0])}, {_real_source(parts[1])})"
 
 
 def constant(value: Any, dtype: Any, weak: bool = True) -> Expr:

@@ -97,6 +97,8 @@ class _Normaliser:
         params = map_graphs(node.params, self._inner) if node.op.functions else node.params
         if args != node.args or params != node.params:
             rebuilt = node.op(*args, **params)
+            if self._leads_to(rebuilt, node):
+                return node
             self._inherit(node, rebuilt)
             return rebuilt
         derived = self.origins.get(node, UNKNOWN).backward
@@ -114,6 +116,12 @@ class _Normaliser:
                 self.log.steps.append(Step(rule, node, found, origin))
                 return found
         return node
+
+    def _leads_to(self, start: Expr, node: Expr) -> bool:
+        """Whether rewriting has been here before: laws may undo each other inside a body."""
+        while start in self.becomes and start is not node:
+            start = self.becomes[start]
+        return start is node
 
     def _inner(self, body: Graph) -> Graph:
         return _Normaliser(self.phase, body, self.log).run()

@@ -29,7 +29,10 @@ from symgrad.ops.pointwise import clamp, exp, maximum, tanh
 from symgrad.ops.reduce import reduce_max, softmax
 from symgrad.ops.shape import reduce_sum
 
-TESTED_APART = {"calls", "checkpoint", "conv", "index", "indexing", "order", "window"}
+TESTED_APART = {
+    *("calls", "checkpoint", "conv", "index", "indexing", "order", "window"),
+    *("fft", "linalg", "matrix", "ragged", "solve"),
+}
 """Families with samples and test files of their own."""
 
 

@@ -22,10 +22,11 @@ from samples import Operand, between, whole
 
 import symgrad as sg
 from symgrad import walk
-from symgrad.expr import Expr, Type, parameter
-from symgrad.laws import algebra, lift, shape
+from symgrad.expr import Expr, Type, neg, parameter
+from symgrad.laws import algebra, lift, matrix, shape
 from symgrad.ops.pointwise import select
-from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate
+from symgrad.ops.shape import reshape, reshape_op
+from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
 
 EQUATIONS = [r for r in sg.rules if r.sides is not None]
 EXACT = [r for r in sg.rules if r.exact]
@@ -430,6 +431,12 @@ PROGRAMS = [
         LABELS,
         derivative=True,
     ),
+    fires(matrix.triangle_from_comparison, lambda x: jnp.tril(x, -1) + jnp.triu(x, 1)),
+    fires(
+        matrix.triangle_of_a_factor,
+        lambda x: jnp.linalg.cholesky(x @ x.T + 3.0 * jnp.eye(3)),
+        (3, 4),
+    ),
     fires(
         lift.cross_entropy_of_logistic,
         lambda y, z: (1 - y) * jax.nn.sigmoid(z) - y * jax.nn.sigmoid(-z),
@@ -488,6 +495,7 @@ GRADIENTS = {
     "two layers": lambda w, x, i: jnp.sum(jnp.tanh(jnp.tanh(x @ w) @ w.T)) / 7,
     "naive": lambda w, x, i: jnp.mean(_naive_softmax(x @ w) * jnp.log(1 + jnp.exp(x @ w))),
     "normalised": lambda w, x, i: jnp.sum(jax.nn.standardize(x @ w) ** 3),
+    "sign of reshaped": lambda w, x, i: jnp.sum(jnp.exp(-(x @ w).reshape(12))),
     "loop": lambda w, x, i: lax.fori_loop(0, 3, lambda _, y: jnp.sin(y @ w @ w.T), x).sum(),
 }
 
@@ -500,6 +508,27 @@ def test_simplifying_a_gradient_again_changes_nothing(name, float64):
     once = graph.simplify()
     assert same_nodes(once.simplify(), once)
     assert not once.log.exhausted
+
+
+@rewrites(neg, exact=True)
+def _sign_inward(e: Expr) -> Expr | None:
+    """-reshape(x) = reshape(-x)"""
+    (x,) = e.args
+    return reshape(-x.args[0], shape=e.shape) if x.op is reshape_op else None
+
+
+@rewrites(reshape_op, exact=True)
+def _sign_outward(e: Expr) -> Expr | None:
+    """reshape(-x) = -reshape(x)"""
+    (x,) = e.args
+    return -reshape(x.args[0], shape=e.shape) if x.op is neg else None
+
+
+def test_laws_that_undo_each_other_in_a_branch_come_to_an_end(float64):
+    fun = lambda p, x: lax.cond(p, lambda x: -x.reshape(6), lambda x: x.reshape(6), x)  # noqa: E731
+    x = np.arange(6.0).reshape(2, 3)
+    found = sg.jit(fun, rules=[_sign_inward, _sign_outward])
+    np.testing.assert_array_equal(found(True, x), -x.reshape(6))
 
 
 EXACT_PROGRAMS = [p for p in PROGRAMS if p.rule.exact]

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, lift, shape
+from symgrad.laws import algebra, lift, matrix, shape
 from symgrad.laws.loops import tidy_loops
+from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
-from symgrad.ops.calls import inline_custom
+from symgrad.ops.calls import has_custom, inline_custom, without_stops
 from symgrad.pattern import Rule
 from symgrad.rewrite import Phase
 from symgrad.walk import Graph
@@ -26,7 +27,7 @@ def _rules_of(module: object) -> Phase:
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
 TIDY = (*SHAPE, *_rules_of(algebra))
-LIFT = (*SHAPE, *_rules_of(lift), *_rules_of(algebra))
+LIFT = (*SHAPE, *_rules_of(lift), *_rules_of(matrix), *_rules_of(algebra))
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
 DEFAULT_LIFT: tuple[Phase, ...] = (LIFT,)
@@ -69,9 +70,12 @@ def prepared(graph: Graph) -> Graph:
     """A graph of which all derivatives have been taken, ready to be simplified.
 
     Functions with rules of their own become their bodies; what differentiation repeated,
-    loops and sorts, is done once.
+    loops, sorts and factorisations, is done once.
     """
-    return merge_sorts(tidy_loops(inline_custom(graph)))
+    inlined = inline_custom(graph)
+    # JAX differentiates a program with such rules by its graph, any other by its text.
+    plain = without_stops(inlined) if has_custom(graph) else inlined
+    return merge_factorisations(merge_sorts(tidy_loops(plain)))
 
 
 ALL = tuple(dict.fromkeys((*LIFT, *ECONOMY)))

@@ -324,7 +324,7 @@ def log_of_picked_softmax(e: Expr) -> Expr | None:
     return pick(log_softmax(q.args[0], **q.params), labels, **entry.params)
 
 
-@rewrites(log, neg, exact=True)
+@rewrites(log, exact=True)
 def compute_before_reshaping(e: Expr) -> Expr | None:
     """f(reshape(x)) = reshape(f(x))"""
     (x,) = e.args

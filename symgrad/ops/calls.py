@@ -17,7 +17,9 @@ from symgrad.ops.bodies import (
     plain_function,
 )
 from symgrad.ops.checkpoint import checkpoint
+from symgrad.ops.pointwise import stop_gradient
 from symgrad.ops.shape import zeros
+from symgrad.ops.solve import direct_solution, is_direct, linear_solve
 from symgrad.walk import Graph, dependents, map_graphs, topological
 
 
@@ -218,7 +220,7 @@ INLINED = (custom_jvp, custom_vjp, linear_call, checkpoint, foreign)
 def has_custom(graph: Graph) -> bool:
     """Whether a function with a rule of its own is called in a graph or in its bodies."""
     return any(
-        node.op in (custom_jvp, custom_vjp)
+        node.op in (custom_jvp, custom_vjp, linear_solve)
         or any(has_custom(f.graph) for f in (node.op.functions(node) if node.op.functions else ()))
         for node in topological(graph.roots)
     )
@@ -268,8 +270,25 @@ def inline_custom(graph: Graph, among: Set[Expr] | None = None) -> Graph:
             args = tuple(done[a] for a in node.args)
             same = args == node.args and params == node.params
             done[node] = node if same else node.op(*args, **params)
+            if node.op is linear_solve and among is None and is_direct(node):
+                inlined[node] = direct_solution(done[node])
+                done[node] = inlined[node][0]
         if node in graph.origins:
             origins.setdefault(done[node], graph.origins[node])
     outputs = tuple(done[o] for o in graph.outputs)
     kept = tuple(e for n in graph.effects for e in effects.get(n, (done[n],)))
     return Graph(graph.inputs, outputs, graph.names, origins, kept)
+
+
+def without_stops(graph: Graph) -> Graph:
+    """Once all derivatives are taken, `stop_gradient` does nothing."""
+    done: dict[Expr, Expr] = {}
+    for node in graph.nodes:
+        if node.op is stop_gradient:
+            done[node] = done[node.args[0]]
+            continue
+        args, params = tuple(done[a] for a in node.args), map_graphs(node.params, without_stops)
+        same = args == node.args and params == node.params
+        done[node] = node if same else node.op(*args, **params)
+    origins = {done[n]: o for n, o in graph.origins.items() if n in done}
+    return graph.with_roots([done[r] for r in graph.roots], {**origins, **graph.origins})

@@ -34,7 +34,7 @@ def _sizes(shapes: Any, indices: tuple[Indices, ...]) -> dict[int, int]:
     return sizes
 
 
-def _natural_dtype(*types: Type) -> Any:
+def natural_dtype(*types: Type) -> Any:
     """The dtype of a product, whatever JAX is told about promotion elsewhere."""
     if len({t.dtype for t in types}) == 1:
         return types[0].dtype
@@ -45,7 +45,7 @@ def _natural_dtype(*types: Type) -> Any:
 def _einsum_type(*types: Type, indices: Any, out: Indices, precision: Any, dtype: Any) -> Type:
     sizes = _sizes([t.shape for t in types], indices)
     shape = tuple(sizes[i] for i in out)
-    return Type(shape, dtype or _natural_dtype(*types), all(t.weak for t in types))
+    return Type(shape, dtype or natural_dtype(*types), all(t.weak for t in types))
 
 
 def _einsum_adjoint(g: Expr, position: int, y: Expr, *operands: Expr) -> Expr:
@@ -56,7 +56,7 @@ def _einsum_adjoint(g: Expr, position: int, y: Expr, *operands: Expr) -> Expr:
     indices = (*p["indices"][:position], p["out"], *p["indices"][position + 1 :])
     present = {i for names in indices for i in names}
     kept = tuple(i for i in wanted if i in present)
-    wide = _natural_dtype(*(o.type for o in others))
+    wide = natural_dtype(*(o.type for o in others))
     others = [o if o.dtype == wide else convert(o, dtype=wide) for o in others]
     pulled = einsum(*others, indices=indices, out=kept, precision=p["precision"])
     # An index that only this operand has was summed away: its cotangent repeats.
@@ -99,22 +99,26 @@ def equation(e: Expr) -> str:
     return f"{operands}->{spell(e.params['out'])}"
 
 
-def _precision_source(precision: Any) -> str:
-    if isinstance(precision, tuple) and len(set(precision)) == 1:
-        precision = precision[0]
+def precision_source(precision: Any) -> str:
+    """A precision, a pair of them, or an algorithm as JAX's `precision=` takes it."""
     match precision:
         case lax.Precision():
             return f"lax.Precision.{precision.name}"
-        case (lax.Precision(), lax.Precision()):
-            return f"(lax.Precision.{precision[0].name}, lax.Precision.{precision[1].name})"
+        case lax.DotAlgorithmPreset():
+            return f"lax.DotAlgorithmPreset.{precision.name}"
+        case lax.DotAlgorithm():
+            fields = (repr(f) if isinstance(f, int) else dtype_source(f) for f in precision)
+            return f"lax.DotAlgorithm({', '.join(fields)})"
+        case (first, second) if first == second:
+            return precision_source(first)
         case _:
-            return f"lax.{precision}"
+            return f"({', '.join(map(precision_source, precision))})"
 
 
 def _einsum_source(e: Expr) -> str:
     options = ""
     if e.params["precision"] is not None:
-        options += f", precision={_precision_source(e.params['precision'])}"
+        options += f", precision={precision_source(e.params['precision'])}"
     if e.params["dtype"] is not None:
         options += f", preferred_element_type={dtype_source(e.params['dtype'])}"
     text = equation(e)
@@ -162,7 +166,7 @@ def einsum(
             number.setdefault(name, len(number))
     indices = tuple(tuple(number[i] for i in names) for names in indices)
     out = tuple(number[i] for i in out)
-    if dtype is not None and dtype == _natural_dtype(*(o.type for o in operands)):
+    if dtype is not None and dtype == natural_dtype(*(o.type for o in operands)):
         dtype = None
     if len(operands) == 1 and dtype is None and sorted(indices[0]) == sorted(out):
         permutation = tuple(indices[0].index(i) for i in out)

@@ -23,7 +23,7 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import foreign, nested, programs
+from symgrad.tracing import foreign, linalg, nested, programs
 from symgrad.tracing.indexing import INDEXING
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
@@ -376,4 +376,4 @@ def _argument_names(jaxpr: Any) -> tuple[str, ...]:
     return tuple(n or "" for n in names) if len(names) == len(jaxpr.invars) else ()
 
 
-READERS = {**PLAIN, **INDEXING, **nested.readers(read_graph)}
+READERS = {**PLAIN, **INDEXING, **nested.readers(read_graph), **linalg.readers(read_graph)}
