@@ -18,7 +18,6 @@ from symgrad.derive import Slot, pullback, pushforward
 from symgrad.errors import ArgumentError, Frame, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian
-from symgrad.kept import release
 from symgrad.ops.pointwise import convert
 from symgrad.ops.shape import full, zeros
 from symgrad.tracing import definition
@@ -32,7 +31,7 @@ def value(problem: Problem, *, has_aux: bool = False) -> Derived:
     traced = problem.traced
 
     def rebuild(results: list[Any]) -> Any:
-        return _auxiliary(traced.out_tree, results)
+        return jax.tree.unflatten(traced.out_tree, results)
 
     return Derived(problem.graph.outputs, traced.out_types, rebuild, {})
 
@@ -57,7 +56,7 @@ def gradient(
 
         def rebuild(results: list[Any]) -> Any:
             first, rest = results[: len(head)], put_back(results[len(head) :])
-            aux = _auxiliary(aux_tree, first[len(first) - aux_count :]) if has_aux else None
+            aux = jax.tree.unflatten(aux_tree, first[len(first) - aux_count :]) if has_aux else None
             grads = _per_argument(problem, rest)
             if with_value:
                 return ((first[0], aux) if has_aux else first[0]), grads
@@ -133,7 +132,7 @@ def jacobian_vector_product(*, has_aux: bool) -> Transformation:
             dots = jax.tree.unflatten(main, leaves)
             if not has_aux:
                 return primals, dots
-            return primals, dots, _auxiliary(aux_tree, results[main.num_leaves : count])
+            return primals, dots, jax.tree.unflatten(aux_tree, results[main.num_leaves : count])
 
         all_outputs = [*problem.graph.outputs, *tangents]
         return Derived(all_outputs, [*problem.traced.out_types, *types], rebuild, made)
@@ -175,7 +174,7 @@ def jacobian_matrix(
             matrix = jax.tree.unflatten(main, per_output)
             if not has_aux:
                 return matrix
-            return matrix, _auxiliary(aux_tree, results[len(found) :])
+            return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
         return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
@@ -217,7 +216,7 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
             matrix = jax.tree.unflatten(main, per_output)
             if not has_aux:
                 return matrix
-            return matrix, _auxiliary(aux_tree, results[len(found) :])
+            return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
         return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
@@ -273,11 +272,6 @@ def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:
             fix="return (output, aux), with everything that is not differentiated in aux",
         )
     return tuple(children)
-
-
-def _auxiliary(tree: Any, leaves: Sequence[Any]) -> Any:
-    """The auxiliary output; what is no array in it is what the function returned."""
-    return release(jax.tree.unflatten(tree, leaves))
 
 
 def _is_sequence(tree: Any) -> bool:

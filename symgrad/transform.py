@@ -28,7 +28,7 @@ from symgrad.arguments import (
 from symgrad.compile import Executable, compile_program
 from symgrad.derive import refuse_effects
 from symgrad.emit.source import emit
-from symgrad.errors import ArgumentError
+from symgrad.errors import ArgumentError, SymgradError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.kept import keep, release
@@ -151,8 +151,37 @@ class Transformed:
         self.__wrapped__ = fun
         self._plans: dict[Any, Plan] = {}
         self._lock = threading.RLock()
+        self._dispatch = None if self._takes_values else self._dispatched()
+
+    @property
+    def _takes_values(self) -> bool:
+        """Whether more than the types of a call's arguments decides about its program."""
+        return self.retrace or bool(self.static_argnums or self.static_argnames)
+
+    def _dispatched(self) -> Any:
+        """`jax.jit` finds the program of a signature it knows without running any Python."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            plan, leaves = self._plan((), args, kwargs)
+            return plan.rebuild(plan.executable.jitted(*leaves))
+
+        run.__name__ = run.__qualname__ = self.__name__
+        # Unused arguments are kept so that they are checked to have values.
+        return jax.jit(run, donate_argnums=self.donate_argnums, keep_unused=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = self._run(args, kwargs)
+        return release(found) if self.has_aux else found
+
+    def _run(self, args: Any, kwargs: Any) -> Any:
+        if self._dispatch is not None:
+            try:
+                return self._dispatch(*args, **kwargs)
+            except SymgradError:
+                raise
+            except (TypeError, ValueError):
+                # Leaves that `jax.jit` does not take: they are constant here, or a mistake.
+                pass
         static, args, kwargs = self._without_static(args, kwargs)
         plan, leaves = self._plan(static, args, kwargs)
         if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):

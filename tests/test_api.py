@@ -893,7 +893,7 @@ def test_equal_values_are_compiled_once():
 
 def test_differentiated_arguments_are_arrays():
     for by in (jax, sg):
-        with pytest.raises(TypeError, match="function|PjitFunction"):
+        with pytest.raises(TypeError, match=r"function|PjitFunction"):
             by.grad(apply)(jnp.sin, {"w": X}, X)
         with pytest.raises(TypeError, match="str"):
             by.jit(lambda x, name: x)(X, "name")
