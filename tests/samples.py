@@ -304,6 +304,7 @@ REDUCTIONS = (
     _of(reduce.reduce_max, lambda x: x.max(1), (0, 3), about="empty"),
     _of(reduce.reduce_and, lambda x: jnp.all(x, 1), _boolean((3, 2))),
     _of(reduce.reduce_or, jnp.any, _boolean((3, 2))),
+    _of(reduce.reduce_xor, lambda x: lax.reduce_xor(x, (1,)), _boolean((3, 2))),
     _of(reduce.argmax, lambda x: jnp.argmax(x, 1), Operand(spaced, (3, 4))),
     _of(reduce.argmax, jnp.argmax, Operand(spaced, (2, 3)), about="of all"),
     _of(reduce.argmin, lambda x: jnp.argmin(x, 0), Operand(spaced, (3, 4))),
@@ -478,7 +479,7 @@ BODIES = (
     _of(calls.custom_jvp, _half_slope, (2, 3)),
     _of(calls.custom_jvp, _polar, (3,), (3,), about="two results"),
     _of(calls.custom_vjp, _clipped_slope, (3,), (), forward=False),
-    _of(calls.opaque, lambda x: lax.cummax(x, 0), (3, 2), order=0, standalone=False),
+    _of(calls.opaque, lambda x: lax.nextafter(x, 2 * x), (3, 2), order=0, standalone=False),
     _of(loops.scan, _recurrent, (3,), (4, 3)),
     _of(loops.scan, _closing_scan, (2, 2), (2,), (3, 2), about="closing over"),
     _of(
@@ -510,6 +511,14 @@ BODIES = (
         lambda x: lax.cond(x[0] > 0, lambda x: x[0] * x, lambda x: jnp.cos(x), x),
         (3,),
         about="cond",
+    ),
+    _of(
+        branch.by_platform,
+        lambda x, y: lax.platform_dependent(
+            x, y, tpu=jnp.divide, cuda=jnp.divide, default=lambda x, y: x * jnp.sin(y)
+        ),
+        (3,),
+        (3,),
     ),
 )
 

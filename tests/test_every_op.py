@@ -30,8 +30,8 @@ from symgrad.ops.reduce import reduce_max, softmax
 from symgrad.ops.shape import reduce_sum
 
 TESTED_APART = {
-    *("calls", "checkpoint", "conv", "index", "indexing", "order", "window"),
-    *("fft", "linalg", "matrix", "ragged", "solve"),
+    *("calls", "checkpoint", "conv", "cumulative", "index", "indexing", "monoid", "order"),
+    *("window", "fft", "linalg", "matrix", "ragged", "solve"),
 }
 """Families with samples and test files of their own."""
 

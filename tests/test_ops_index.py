@@ -13,6 +13,7 @@ from closeness import Precision
 from evaluate import check_against_jax, evaluate, nodes_of, source_of
 from jax import lax
 
+import symgrad as sg
 from symgrad.derive import pullback
 from symgrad.expr import item, parameter
 from symgrad.laws.order import merge_sorts
@@ -299,6 +300,11 @@ PRINTED = {
     ),
     "jnp.sort(x, axis=0)": (lambda x: jnp.sort(x, axis=0), (5, 3), ()),
     "lax.top_k(x, 2)": (lambda x: lax.top_k(x, 2)[0], (5, 3), ()),
+    "lax.approx_min_k(x, 2, reduction_dimension=0, recall_target=0.9)": (
+        lambda x: lax.approx_min_k(x, 2, reduction_dimension=0, recall_target=0.9)[0],
+        (5, 3),
+        (),
+    ),
 }
 
 
@@ -364,3 +370,31 @@ def test_the_derivative_of_sorting_writes_where_entries_came_from(float64: Preci
     (node,), (y,) = nodes_of(jnp.sort, jnp.ones(5))
     (pulled,) = pullback([y], [parameter(1, y.type)], [node])
     assert source_of(pulled) == "x.at[z].add(y, unique_indices=True)"
+
+
+def test_factors_that_may_meet_have_no_derivative() -> None:
+    """As in JAX; the array that is multiplied has one."""
+    x, u, i = jnp.ones((5, 3)), jnp.full((5, 3), 2.0), jnp.asarray(I)
+    product = lambda x, u: jnp.sum(x.at[i].multiply(u))  # noqa: E731
+    np.testing.assert_array_equal(sg.grad(product)(x, u), jax.grad(product)(x, u))
+    with pytest.raises(NotImplementedError, match="promised to be unique"):
+        sg.grad(product, 1)(x, u)
+    with pytest.raises(NotImplementedError):
+        jax.grad(product, 1)(x, u)
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda x, i: x.at[i].apply(jnp.sin),
+        lambda x, i: x.at[:, 1].apply(jnp.sin),
+        lambda x, i: jax.vmap(lambda x, i: x.at[i].apply(lambda y: 2 * y + 1), (1, None))(x, i),
+        lambda x, i: jax.vmap(lambda x, i: x.at[i].apply(jnp.sin))(x, i[:, None]),
+    ],
+)
+def test_functions_are_applied_where_they_should_be(apply, float64: Precision, draw) -> None:
+    """Once for each time an index occurs; JAX has no derivative of it, and so has symgrad."""
+    x, i = jnp.asarray(draw(5, 5)), jnp.asarray(I)
+    np.testing.assert_allclose(sg.jit(apply)(x, i), apply(x, i), rtol=1e-14)
+    with pytest.raises(NotImplementedError, match="scatter_apply"):
+        sg.grad(lambda x: jnp.sum(apply(x, i)))(x)

@@ -12,6 +12,7 @@ from closeness import Precision
 from evaluate import check_against_jax, evaluate, nodes_of, source_of
 from jax import lax
 
+import symgrad as sg
 from symgrad.derive import pullback, pushforward
 from symgrad.expr import parameter
 from symgrad.ops.conv import conv
@@ -295,3 +296,28 @@ def test_large_windows_are_searched_by_a_loop() -> None:
     gathered = gather_from_winner(x, parameter(2, x.type), largest=True, **p)
     assert scattered.args[0].args[2] is gathered.args[1]
     assert gathered.args[1].op is window_winner_op
+
+
+PRODUCTS = {
+    "overlap": ((4, 5), (2, 3), (1, 2), "SAME", None, None),
+    "dilated": ((4, 5), (2, 2), (1, 2), ((1, 0), (0, 2)), (2, 1), (1, 3)),
+    "cropped": ((6, 3), (3, 1), (1, 1), ((-1, 2), (0, -1)), None, None),
+    "too large": ((2, 3), (1, 4), (1, 1), "VALID", None, None),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_windows_reduced_by_a_function(name: str, float64: Precision, draw) -> None:
+    """JAX has the forward mode only; what it pushes forward is transposed to compare with."""
+    shape, *windows = PRODUCTS[name]
+    product = lambda x: lax.reduce_window(x, jnp.float64(1), lax.mul, *windows)  # noqa: E731
+    x, t = draw(*shape), draw(*shape)
+    value, tangent = jax.jvp(product, (x,), (t,))
+    g = draw(*value.shape)
+    basis = np.eye(x.size).reshape(x.size, *shape)
+    rows = jnp.stack([jax.jvp(product, (x,), (e,))[1] for e in basis])
+    jacobian = jnp.moveaxis(rows, 0, -1).reshape(*value.shape, *shape)
+    (pulled,) = sg.vjp(product, x)[1](g)
+    np.testing.assert_allclose(pulled, np.tensordot(g, jacobian, 2), atol=1e-12)
+    for got, want in zip(sg.jvp(product, (x,), (t,)), (value, tangent), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-12)

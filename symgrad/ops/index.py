@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from symgrad.errors import ShapeError
+from symgrad.errors import NoDerivativeError, ShapeError
 from symgrad.expr import (
     Custom,
     Expr,
@@ -24,10 +24,12 @@ from symgrad.expr import (
     literal_value,
     no_flops,
 )
+from symgrad.ops.bodies import graph_flops, plain_function
 from symgrad.ops.indexing import (
     FILL,
     Indexing,
     add_along_axis,
+    apply_source,
     batch_shape,
     call_source,
     gather_source,
@@ -42,12 +44,14 @@ from symgrad.ops.reduce import argmax, argmin
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
+    full,
     iota,
     reshape,
     reshape_op,
     slice_,
     zeros,
 )
+from symgrad.walk import Graph
 
 
 def _check_indices(x: Type, indices: Sequence[Type], indexing: Indexing) -> None:
@@ -186,7 +190,28 @@ def _scatter_extremum_pullback(
     return (select(stays, share, 0), select(wins, read, 0), *(None for _ in indices))
 
 
-def _scatter_variant(name: str, method: str, derivative: Any = None) -> Op:
+def _scatter_mul_push(
+    tangents: tuple[Expr | None, ...], y: Expr, x: Expr, updates: Expr, *indices: Expr
+) -> Expr:
+    """The factor of every entry, and what the factors add to it; JAX has the second if unique."""
+    indexing = y.params["indexing"]
+    moved, rescaled = tangents[:2]
+    if rescaled is None:
+        factors = scatter_mul(full(1, x.type), updates, *indices, indexing=indexing)
+        return moved * factors  # type: ignore[operator]
+    if not indexing.unique_indices:
+        raise NoDerivativeError(
+            "the derivative of `scatter_mul` by its updates is only known for indices that "
+            "are promised to be unique",
+            fix="promise it, if it is so: x.at[i].multiply(y, unique_indices=True)",
+        )
+    change = x * scatter_add(zeros(x.type), rescaled, *indices, indexing=indexing)
+    if moved is None:
+        return change
+    return _scatter_mul_push((moved, None), y, x, updates, *indices) + change
+
+
+def _scatter_variant(name: str, method: str, derivative: Any) -> Op:
     return Op(
         name,
         _scatter_type,
@@ -197,9 +222,25 @@ def _scatter_variant(name: str, method: str, derivative: Any = None) -> Op:
     )
 
 
-scatter_mul = _scatter_variant("scatter_mul", "multiply")
+scatter_mul = _scatter_variant("scatter_mul", "multiply", Custom(pushforward=_scatter_mul_push))
 scatter_max = _scatter_variant("scatter_max", "max", Custom(_scatter_extremum_pullback))
 scatter_min = _scatter_variant("scatter_min", "min", Custom(_scatter_extremum_pullback))
+
+
+def _apply_type(x: Type, *indices: Type, indexing: Indexing, body: Graph) -> Type:
+    _check_indices(x, indices, indexing)
+    return x
+
+
+scatter_apply = Op(
+    "scatter_apply",
+    _apply_type,
+    apply_source,
+    params=("indexing", "body"),
+    flops=lambda e: e.type.size * graph_flops(e.params["body"]),
+    functions=lambda e: (plain_function("function", e.params["body"]),),
+)
+"""`x` with a function applied to its windows, once for each; JAX has no derivative of it."""
 
 
 def _slice_type(x: Type, *starts: Type, slice_sizes: Shape, wrap: bool) -> Type:
@@ -420,9 +461,34 @@ def _entries_collapsed(x: Expr, indexing: Indexing) -> Indexing:
     )
 
 
+def _with_chosen_axis(x: Expr, indices: Expr, indexing: Indexing) -> tuple[Expr, Expr, Indexing]:
+    """Windows that are all the same have no axis to choose along: they get one, of size 1."""
+    if indexing.start_index_map or indices.ndim == 1:
+        return x, indices, indexing
+    axis = x.ndim
+    indexing = replace(
+        indexing,
+        starts=(*indexing.starts, 0),
+        slice_sizes=(*indexing.slice_sizes, 1),
+        start_index_map=(axis,),
+        collapsed_slice_dims=(*indexing.collapsed_slice_dims, axis),
+    )
+    nowhere = zeros(Type((*indices.shape[:-1], 1), np.dtype(np.int32)))
+    return reshape(x, shape=(*x.shape, 1)), nowhere, indexing
+
+
+def _covered(shape: Shape, updates: Shape, indexing: Indexing) -> Indexing:
+    """The extents of windows are those of the updates that go there."""
+    window = iter([updates[a] for a in indexing.offset_dims])
+    hidden = (*indexing.collapsed_slice_dims, *indexing.operand_batching_dims)
+    sizes = tuple(1 if a in hidden else next(window) for a in range(len(shape)))
+    return replace(indexing, slice_sizes=sizes)
+
+
 def read_windows(x: Expr, indices: Expr, indexing: Indexing, fill_value: Any = 0) -> Expr:
     """`jax.lax.gather`: `indices` holds index vectors along its last axis."""
     shape = selected_shape(indexing, indices.shape[:-1])
+    x, indices, indexing = _with_chosen_axis(x, indices, indexing)
     operands, indexing = _placed(x, indices, _entries_collapsed(x, indexing))
     fill = Scalar(fill_value, x.dtype)
     if indexing.mode is not FILL or not operands or fill == Scalar(0, x.dtype):
@@ -432,9 +498,18 @@ def read_windows(x: Expr, indices: Expr, indexing: Indexing, fill_value: Any = 0
 
 def write_windows(op: Op, x: Expr, indices: Expr, updates: Expr, indexing: Indexing) -> Expr:
     """`jax.lax.scatter` and its variants: `indices` holds index vectors along its last axis."""
-    window = iter([updates.shape[a] for a in indexing.offset_dims])
-    hidden = (*indexing.collapsed_slice_dims, *indexing.operand_batching_dims)
-    sizes = tuple(1 if a in hidden else next(window) for a in range(x.ndim))
-    indexing = replace(indexing, slice_sizes=sizes)
-    operands, indexing = _placed(x, indices, indexing, along_axis=op is scatter_add)
-    return op(x, updates, *operands, indexing=indexing)
+    indexing = _covered(x.shape, updates.shape, indexing)
+    array, indices, indexing = _with_chosen_axis(x, indices, indexing)
+    operands, indexing = _placed(array, indices, indexing, along_axis=op is scatter_add)
+    return reshape(op(array, updates, *operands, indexing=indexing), shape=x.shape)
+
+
+def apply_to_windows(
+    x: Expr, indices: Expr, updates: Shape, indexing: Indexing, body: Graph
+) -> Expr:
+    """`jax.lax.scatter_apply`: as many windows as updates of that shape would replace."""
+    indexing = _covered(x.shape, updates, indexing)
+    array, indices, indexing = _with_chosen_axis(x, indices, indexing)
+    operands, indexing = _placed(array, indices, indexing, along_axis=False)
+    body = Graph(body.inputs[:1], body.outputs, body.names[:1], body.origins)
+    return reshape(scatter_apply(array, *operands, indexing=indexing, body=body), shape=x.shape)

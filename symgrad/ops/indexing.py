@@ -130,7 +130,7 @@ def _subscript(indexing: Indexing, shape: Shape, rank: int, first: int = 1) -> s
             entries.append(f"{start or ''}:{start + size if start + size != n else ''}")
     while len(entries) > 1 and entries[-1] == ":":
         entries.pop()
-    return ", ".join(entries)
+    return ", ".join(entries) or "..."
 
 
 def _in_numpy_order(indexing: Indexing, rank: int) -> bool:
@@ -315,10 +315,7 @@ def scatter_source(function: str, method: str) -> Callable[[Expr], str]:
         rank = len(_batch(e, 2))
         index = _subscript(indexing, shape, rank, first=2)
         if index is not None:
-            options = _promises(indexing) if rank else []
-            options += _drop_source(indexing)
-            options += [] if indexing.wrap else ["wrap_negative_indices=False"]
-            return call_source(f"x.at[{index}].{method}(y", options)
+            return call_source(f"x.at[{index}].{method}(y", _at_options(indexing, rank))
         along = _axis_of_entries(indexing, shape, rank)
         if along is not None and method == "add" and (indexing.wrap or indexing.mode is PROMISE):
             axis, missing = along
@@ -329,13 +326,30 @@ def scatter_source(function: str, method: str) -> Callable[[Expr], str]:
     return source
 
 
+def _at_options(indexing: Indexing, rank: int) -> list[str]:
+    """What a method of `x.at[...]` that writes is told beside the values."""
+    promises = _promises(indexing) if rank else []
+    wrap = [] if indexing.wrap else ["wrap_negative_indices=False"]
+    return promises + _drop_source(indexing) + wrap
+
+
 def _drop_source(indexing: Indexing) -> list[str]:
     """Writing treats a broken promise as it treats what is to be dropped, which is the default."""
     return [_mode_source(CLIP)] if indexing.mode is CLIP else []
 
 
 def _lax_scatter_source(e: Expr, function: str) -> str:
-    indexing = e.params["indexing"]
+    return call_source(
+        f"lax.{function}(x, {_stacked_source(e, 2)}, y, {_scatter_numbers_source(e)}",
+        _lax_scatter_options(e.params["indexing"]),
+    )
+
+
+def _lax_scatter_options(indexing: Indexing) -> list[str]:
+    return _promises(indexing) + ([] if indexing.mode is FILL else [_mode_source(indexing.mode)])
+
+
+def _scatter_numbers_source(e: Expr) -> str:
     names = (
         "update_window_dims",
         "inserted_window_dims",
@@ -343,11 +357,20 @@ def _lax_scatter_source(e: Expr, function: str) -> str:
         "operand_batching_dims",
         "scatter_indices_batching_dims",
     )
-    options = _promises(indexing)
-    if indexing.mode is not FILL:
-        options.append(_mode_source(indexing.mode))
-    numbers = _numbers_source("ScatterDimensionNumbers", e, names)
-    return call_source(f"lax.{function}(x, {_stacked_source(e, 2)}, y, {numbers}", options)
+    return _numbers_source("ScatterDimensionNumbers", e, names)
+
+
+def apply_source(e: Expr) -> str:
+    """`x.at[i].apply(f)` as it is, or by `jax.lax`."""
+    indexing, batch = e.params["indexing"], _batch(e, 1)
+    index = _subscript(indexing, e.args[0].shape, len(batch))
+    if index is not None:
+        return call_source(f"x.at[{index}].apply({{function}}", _at_options(indexing, len(batch)))
+    start = f"lax.scatter_apply(x, {_stacked_source(e, 1)}, {{function}}"
+    return call_source(
+        f"{start}, {_scatter_numbers_source(e)}, update_shape={selected_shape(indexing, batch)}",
+        _lax_scatter_options(indexing),
+    )
 
 
 def has_notation(indexing: Indexing, shape: Shape, rank: int, *, along_axis: bool = True) -> bool:

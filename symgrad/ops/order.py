@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
+from jax import lax
 
 from symgrad.errors import ShapeError
 from symgrad.expr import Custom, Expr, Op, Type, Types, item, results
@@ -68,19 +73,52 @@ def _top_k_type(x: Type, *, k: int, axis: int) -> Types:
     return x.with_shape(shape), Type(shape, np.dtype(np.int32))
 
 
+def _push_found(tangents: tuple[Expr, ...], y: Expr, x: Expr) -> tuple[Expr, None]:
+    """The tangents of the entries that were found; where they are does not change."""
+    return _entries_at(tangents[0], item(y, index=1), y.params["axis"]), None
+
+
 top_k = Op(
     "top_k",
     _top_k_type,
     lambda e: call_source(
         f"lax.top_k(x, {e.params['k']}", _axis_option("axis", e.params["axis"], e.args[0].ndim)
     ),
-    Custom(
-        pushforward=lambda t, y, x: (
-            _entries_at(t[0], item(y, index=1), y.params["axis"]),
-            None,
-        )
-    ),
+    Custom(pushforward=_push_found),
     params=("k", "axis"),
     flops=lambda e: e.args[0].type.size,
 )
 """The largest entries along an axis and where they are."""
+
+
+APPROXIMATE = ("recall_target", "reduction_input_size_override", "aggregate_to_topk")
+"""What decides how close to the truth `approx_top_k` comes, by JAX's names."""
+
+
+def _approximate(largest: bool) -> Callable[..., Any]:
+    return lax.approx_max_k if largest else lax.approx_min_k
+
+
+def _approx_top_k_type(x: Type, *, k: int, axis: int, largest: bool, **how: Any) -> Types:
+    find = functools.partial(_approximate(largest), k=k, reduction_dimension=axis, **how)
+    shape = jax.eval_shape(find, jax.ShapeDtypeStruct(x.shape, x.dtype))[0].shape
+    return x.with_shape(shape), Type(shape, np.dtype(np.int32))
+
+
+def _approx_top_k_source(e: Expr) -> str:
+    function = _approximate(e.params["largest"])
+    usual = inspect.signature(function).parameters
+    how = [f"{n}={e.params[n]}" for n in APPROXIMATE if e.params[n] != usual[n].default]
+    options = _axis_option("reduction_dimension", e.params["axis"], e.args[0].ndim) + how
+    return call_source(f"lax.{function.__name__}(x, {e.params['k']}", options)
+
+
+approx_top_k = Op(
+    "approx_top_k",
+    _approx_top_k_type,
+    _approx_top_k_source,
+    Custom(pushforward=_push_found),
+    params=("k", "axis", "largest", *APPROXIMATE),
+    flops=lambda e: e.args[0].type.size,
+)
+"""As `jax.lax.approx_max_k`, or `approx_min_k` if not `largest`."""

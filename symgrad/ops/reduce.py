@@ -61,6 +61,7 @@ reduce_max = _reduction("max_over", _function_source("max"), Custom(_extremum_pu
 reduce_min = _reduction("min_over", _function_source("min"), Custom(_extremum_pullback))
 reduce_and = _reduction("all", _bits_source("all", "reduce_and"), CONSTANT)
 reduce_or = _reduction("any", _bits_source("any", "reduce_or"), CONSTANT)
+reduce_xor = _reduction("xor_over", "lax.reduce_xor(x, {axes})", CONSTANT)
 
 
 def _arg_type(x: Type, *, axis: int, dtype: Any) -> Type:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from symgrad.ops.shape import pad, reshape, zeros
 WINDOW = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
 
 
-def _window_type(x: Type, **p: Any) -> Type:
+def window_type(x: Type, **p: Any) -> Type:
     if any(len(p[name]) != x.ndim for name in WINDOW):
         raise ShapeError(f"a window of {len(p['window_dimensions'])} axes over rank {x.ndim}")
     columns = (p["window_dimensions"], p["window_strides"], p["padding"])
@@ -34,21 +35,23 @@ def _window_type(x: Type, **p: Any) -> Type:
     )
 
 
-def _window_source(init: str, monoid: str) -> Any:
-    def source(e: Expr) -> str:
-        p = e.params
-        options = f"window_dimensions={p['window_dimensions']}"
-        padded = any(a or b for a, b in p["padding"])
-        if padded or any(s != 1 for s in p["window_strides"]):
-            options += f", window_strides={p['window_strides']}"
-        if padded:
-            options += f", padding={_window_padding_source(e)}"
-        for name in ("base_dilation", "window_dilation"):
-            if any(d != 1 for d in p[name]):
-                options += f", {name}={p[name]}"
-        return f"lax.reduce_window(x, {init}, lax.{monoid}, {options})"
+def window_options(e: Expr) -> str:
+    """The windows as arguments of `lax.reduce_window`, without what is usual."""
+    p = e.params
+    options = f"window_dimensions={p['window_dimensions']}"
+    padded = any(a or b for a, b in p["padding"])
+    if padded or any(s != 1 for s in p["window_strides"]):
+        options += f", window_strides={p['window_strides']}"
+    if padded:
+        options += f", padding={_window_padding_source(e)}"
+    for name in ("base_dilation", "window_dilation"):
+        if any(d != 1 for d in p[name]):
+            options += f", {name}={p[name]}"
+    return options
 
-    return source
+
+def _window_source(init: str, monoid: str) -> Callable[[Expr], str]:
+    return lambda e: f"lax.reduce_window(x, {init}, lax.{monoid}, {window_options(e)})"
 
 
 def _window_padding_source(e: Expr) -> str:
@@ -96,7 +99,7 @@ def _window_sum_adjoint(g: Expr, y: Expr, x: Expr) -> Expr:
 
 window_sum = Op(
     "window_sum",
-    _window_type,
+    window_type,
     # A float zero also suits integers: JAX only compares it with the monoid's neutral element.
     _window_source("0.0", "add"),
     Linear(_window_sum_adjoint),
@@ -299,7 +302,7 @@ def scatter_to_winner(x: Expr, g: Expr, *, largest: bool, **p: Any) -> Expr:
 
 def gather_from_winner(x: Expr, t: Expr, *, largest: bool, **p: Any) -> Expr:
     """The entries of `t` where the windows of `x` have their first extremum."""
-    shape = _window_type(x.type, **p).shape
+    shape = window_type(x.type, **p).shape
     if math.prod(shape) == 0:
         return zeros(t.type.with_shape(shape))
     framed, choice = _framed(x, -math.inf if largest else math.inf, p), _choice(p, largest)
@@ -314,7 +317,7 @@ def gather_from_winner(x: Expr, t: Expr, *, largest: bool, **p: Any) -> Expr:
 def _window_extremum(name: str, init: str, monoid: str, *, largest: bool) -> Op:
     return Op(
         name,
-        _window_type,
+        window_type,
         _window_source(init, monoid),
         Custom(
             pullback=lambda g, y, x: (scatter_to_winner(x, g, largest=largest, **y.params),),

@@ -1,20 +1,26 @@
 """JAX primitives of the window, index and order families as symgrad nodes.
 
-A reader takes operand nodes and the equation's parameters, and gives one node or a tuple
-with one node per result; None means that this use of the primitive stays opaque.
+A reader takes operand nodes and the equation's parameters, and gives one node, which may
+have several results.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jax.extend import core as jex
 
 from symgrad.expr import Expr, Op
-from symgrad.ops import index, order, window
+from symgrad.ops import index, monoid, order, window
 from symgrad.ops.conv import conv
 from symgrad.ops.indexing import Indexing
+from symgrad.walk import Graph
+
+ReadGraph = Callable[[Any], Graph]
+"""From a closed jaxpr to a graph."""
 
 
 def _ints(values: Any) -> tuple[int, ...]:
@@ -56,70 +62,44 @@ def _read_conv(
     )
 
 
-def _read_window(op: Op) -> Callable[..., Expr]:
+def _window_reader(read_graph: ReadGraph, build: Callable[..., Expr]) -> Callable[..., Expr]:
+    """The reader of a primitive with windows, which `build` takes as plain integers.
+
+    What is chosen from each window, or the function it is reduced by, comes along.
+    """
+
     def read(
-        x: Expr,
-        *,
+        *operands: Expr,
         window_dimensions: Any,
         window_strides: Any,
         padding: Any,
-        base_dilation: Any,
-        window_dilation: Any,
+        base_dilation: Any = None,
+        window_dilation: Any = None,
+        select_prim: Any = None,
+        jaxpr: Any = None,
+        consts: Any = (),
     ) -> Expr:
-        return op(
-            x,
-            window_dimensions=_ints(window_dimensions),
-            window_strides=_ints(window_strides),
-            padding=_pairs(padding),
-            base_dilation=_ints(base_dilation),
-            window_dilation=_ints(window_dilation),
-        )
+        undilated = (1,) * len(window_dimensions)
+        params: dict[str, Any] = {
+            "window_dimensions": _ints(window_dimensions),
+            "window_strides": _ints(window_strides),
+            "padding": _pairs(padding),
+            "base_dilation": _ints(base_dilation or undilated),
+            "window_dilation": _ints(window_dilation or undilated),
+        }
+        if select_prim is not None:
+            params["largest"] = select_prim.name == "ge"
+        if jaxpr is not None:
+            params["body"] = read_graph(jex.ClosedJaxpr(jaxpr, consts))
+        return build(*operands, **params)
 
     return read
 
 
-def _read_gather_from_winner(
-    tangents: Expr,
-    x: Expr,
-    *,
-    select_prim: Any,
-    window_dimensions: Any,
-    window_strides: Any,
-    padding: Any,
-    base_dilation: Any,
-    window_dilation: Any,
+def _read_reduce(
+    read_graph: ReadGraph, *operands: Expr, jaxpr: Any, computation: Any, dimensions: Any
 ) -> Expr:
-    return window.gather_from_winner(
-        x,
-        tangents,
-        largest=select_prim.name == "ge",
-        window_dimensions=_ints(window_dimensions),
-        window_strides=_ints(window_strides),
-        padding=_pairs(padding),
-        base_dilation=_ints(base_dilation),
-        window_dilation=_ints(window_dilation),
-    )
-
-
-def _read_scatter_to_winner(
-    g: Expr,
-    x: Expr,
-    *,
-    select_prim: Any,
-    window_dimensions: Any,
-    window_strides: Any,
-    padding: Any,
-) -> Expr:
-    return window.scatter_to_winner(
-        x,
-        g,
-        largest=select_prim.name == "ge",
-        window_dimensions=_ints(window_dimensions),
-        window_strides=_ints(window_strides),
-        padding=_pairs(padding),
-        base_dilation=(1,) * x.ndim,
-        window_dilation=(1,) * x.ndim,
-    )
+    return monoid.reduce(*operands, body=read_graph(jaxpr), axes=_ints(dimensions))
 
 
 def _read_gather(
@@ -132,9 +112,7 @@ def _read_gather(
     fill_value: Any,
     unique_indices: bool,
     indices_are_sorted: bool,
-) -> Expr | None:
-    if not dimension_numbers.start_index_map:
-        return None
+) -> Expr:
     indexing = Indexing(
         slice_sizes=_ints(slice_sizes),
         starts=(0,) * x.ndim,
@@ -150,7 +128,7 @@ def _read_gather(
     return index.read_windows(x, indices, indexing, 0 if fill_value is None else fill_value)
 
 
-def _read_scatter(op: Op, *, negative: bool = False) -> Callable[..., Expr | None]:
+def _read_scatter(read_graph: ReadGraph, op: Op, *, negative: bool = False) -> Callable[..., Expr]:
     def read(
         x: Expr,
         indices: Expr,
@@ -162,10 +140,7 @@ def _read_scatter(op: Op, *, negative: bool = False) -> Callable[..., Expr | Non
         mode: Any,
         update_jaxpr: Any,
         update_consts: Any,
-    ) -> Expr | None:
-        applies_function = op is index.scatter and update_jaxpr is not None
-        if applies_function or not dimension_numbers.scatter_dims_to_operand_dims:
-            return None
+    ) -> Expr:
         indexing = Indexing(
             slice_sizes=(),  # `write_windows` takes them from the updates
             starts=(0,) * x.ndim,
@@ -178,8 +153,10 @@ def _read_scatter(op: Op, *, negative: bool = False) -> Callable[..., Expr | Non
             unique_indices=unique_indices,
             indices_are_sorted=indices_are_sorted,
         )
-        values = -updates if negative else updates
-        return index.write_windows(op, x, indices, values, indexing)
+        if op is index.scatter and update_jaxpr is not None:
+            body = read_graph(jex.ClosedJaxpr(update_jaxpr, update_consts))
+            return index.apply_to_windows(x, indices, updates.shape, indexing, body)
+        return index.write_windows(op, x, indices, -updates if negative else updates, indexing)
 
     return read
 
@@ -188,24 +165,56 @@ def _read_sort(*xs: Expr, dimension: int, is_stable: bool, num_keys: int) -> Exp
     return order.sort(*xs, dimension=dimension, is_stable=is_stable, num_keys=num_keys)
 
 
-INDEXING: dict[str, Callable[..., Any]] = {
-    "conv_general_dilated": _read_conv,
-    "reduce_window_sum": _read_window(window.window_sum),
-    "reduce_window_max": _read_window(window.window_max),
-    "reduce_window_min": _read_window(window.window_min),
-    "select_and_gather_add": _read_gather_from_winner,
-    "select_and_scatter_add": _read_scatter_to_winner,
-    "gather": _read_gather,
-    "scatter": _read_scatter(index.scatter),
-    "scatter-add": _read_scatter(index.scatter_add),
-    "scatter-sub": _read_scatter(index.scatter_add, negative=True),
-    "scatter-mul": _read_scatter(index.scatter_mul),
-    "scatter-max": _read_scatter(index.scatter_max),
-    "scatter-min": _read_scatter(index.scatter_min),
-    "dynamic_slice": lambda x, *starts, slice_sizes: index.dynamic_slice(
-        x, *starts, slice_sizes=_ints(slice_sizes)
-    ),
-    "dynamic_update_slice": index.dynamic_update_slice,
-    "sort": _read_sort,
-    "top_k": lambda x, *, k, axis: order.top_k(x, k=k, axis=axis),
-}
+def _read_approx_top_k(
+    x: Expr,
+    *,
+    k: int,
+    reduction_dimension: int,
+    is_max_k: bool,
+    recall_target: float,
+    reduction_input_size_override: int,
+    aggregate_to_topk: bool,
+) -> Expr:
+    return order.approx_top_k(
+        x,
+        k=k,
+        axis=reduction_dimension % x.ndim,
+        largest=is_max_k,
+        recall_target=recall_target,
+        reduction_input_size_override=reduction_input_size_override,
+        aggregate_to_topk=aggregate_to_topk,
+    )
+
+
+def readers(read_graph: ReadGraph) -> dict[str, Callable[..., Any]]:
+    """The readers of this family, given how the jaxprs they hold are read."""
+    windows = {
+        "reduce_window": monoid.window_reduce,
+        "reduce_window_sum": window.window_sum,
+        "reduce_window_max": window.window_max,
+        "reduce_window_min": window.window_min,
+        "select_and_gather_add": lambda t, x, **p: window.gather_from_winner(x, t, **p),
+        "select_and_scatter_add": lambda g, x, **p: window.scatter_to_winner(x, g, **p),
+    }
+    scatters = {
+        "scatter": index.scatter,
+        "scatter-add": index.scatter_add,
+        "scatter-mul": index.scatter_mul,
+        "scatter-max": index.scatter_max,
+        "scatter-min": index.scatter_min,
+    }
+    return {
+        **{name: _window_reader(read_graph, build) for name, build in windows.items()},
+        **{name: _read_scatter(read_graph, op) for name, op in scatters.items()},
+        "scatter-sub": _read_scatter(read_graph, index.scatter_add, negative=True),
+        "reduce": functools.partial(_read_reduce, read_graph),
+        "conv_general_dilated": _read_conv,
+        "gather": _read_gather,
+        "dynamic_slice": lambda x, *starts, slice_sizes: index.dynamic_slice(
+            x, *starts, slice_sizes=_ints(slice_sizes)
+        ),
+        "dynamic_update_slice": index.dynamic_update_slice,
+        "sort": _read_sort,
+        "top_k": lambda x, *, k, axis: order.top_k(x, k=k, axis=axis),
+        "approx_top_k": _read_approx_top_k,
+    }

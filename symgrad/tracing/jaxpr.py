@@ -23,8 +23,7 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import foreign, linalg, nested, programs
-from symgrad.tracing.indexing import INDEXING
+from symgrad.tracing import foreign, indexing, linalg, nested, programs
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
@@ -228,10 +227,17 @@ def _read_known(
     given = {}
     for key, value in params.items():
         if key in understood:
-            given[key] = value
+            given[key] = _plain(value)
         elif not (key in NEUTRAL and value == NEUTRAL[key]):
             return None
     return reader(*operands, **given)
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as Python has it: JAX leaves NumPy integers among axes and shapes."""
+    if isinstance(value, np.integer):
+        return int(value)
+    return type(value)(map(_plain, value)) if type(value) in (tuple, list) else value
 
 
 @functools.cache
@@ -376,4 +382,9 @@ def _argument_names(jaxpr: Any) -> tuple[str, ...]:
     return tuple(n or "" for n in names) if len(names) == len(jaxpr.invars) else ()
 
 
-READERS = {**PLAIN, **INDEXING, **nested.readers(read_graph), **linalg.readers(read_graph)}
+READERS = {
+    **PLAIN,
+    **indexing.readers(read_graph),
+    **nested.readers(read_graph),
+    **linalg.readers(read_graph),
+}

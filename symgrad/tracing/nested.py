@@ -75,8 +75,22 @@ def _read_while(
     )
 
 
-def _read_cond(read_graph: ReadGraph, index: Expr, *operands: Expr, branches: Any) -> Expr:
-    return branch.switch(index, *operands, branches=tuple(read_graph(b) for b in branches))
+def _read_cond(
+    read_graph: ReadGraph,
+    index: Expr,
+    *operands: Expr,
+    branches: Any,
+    branches_platforms: Any = None,
+) -> Expr | tuple[Expr, ...]:
+    graphs = tuple(read_graph(b) for b in branches)
+    if branches_platforms is None:
+        return branch.switch(index, *operands, branches=graphs)
+    # Code of Mosaic runs inside kernels of Pallas, which are never read.
+    outside = [i for i, names in enumerate(branches_platforms) if names != ("mosaic",)]
+    kept, platforms = ([of[i] for i in outside] for of in (graphs, branches_platforms))
+    if platforms == [None] and not kept[0].effects:
+        return kept[0](*operands)
+    return branch.by_platform(*operands, branches=tuple(kept), platforms=tuple(platforms))
 
 
 def definition_of(jaxpr: Any) -> str:

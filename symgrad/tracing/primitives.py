@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, literal_value
-from symgrad.ops import contract, pointwise, reduce, shape
+from symgrad.ops import contract, cumulative, pointwise, reduce, shape
 from symgrad.ops.shape import broadcast, iota
 
 
@@ -79,6 +79,16 @@ def _read_split(x: Expr, *, sizes: Any, axis: int) -> tuple[Expr, ...]:
         last = tuple(start if a == axis else n for a, n in enumerate(x.shape))
         parts.append(shape.slice_(x, start=first, stop=last, step=(1,) * x.ndim))
     return tuple(parts)
+
+
+def _read_unstack(x: Expr, *, axis: int) -> tuple[Expr, ...]:
+    rows = _read_split(x, sizes=(1,) * x.shape[axis], axis=axis)
+    return tuple(shape.squeeze(row, (axis,)) for row in rows)
+
+
+def _read_reshape(x: Expr, *, new_sizes: Any, dimensions: Any) -> Expr:
+    ordered = x if dimensions is None else shape.transpose(x, permutation=tuple(dimensions))
+    return shape.reshape(ordered, shape=tuple(new_sizes))
 
 
 def _read_pad(x: Expr, value: Expr, *, padding_config: Any) -> Expr:
@@ -160,7 +170,13 @@ REDUCTIONS = {
     "reduce_prod": reduce.reduce_prod,
     "reduce_and": reduce.reduce_and,
     "reduce_or": reduce.reduce_or,
+    "reduce_xor": reduce.reduce_xor,
 }
+
+ALONG_AXIS = (
+    *(reduce.cumsum, reduce.cumprod),
+    *(cumulative.cummax, cumulative.cummin, cumulative.cumlogsumexp),
+)
 
 
 def _read_reduction(op: Op) -> Callable[..., Expr]:
@@ -179,7 +195,7 @@ PLAIN: dict[str, Callable[..., Any]] = {
     **{op.name: _direct(op) for op in SAME_NAME},
     **{name: _direct(op) for name, op in OTHER_NAME.items()},
     **{name: _read_reduction(op) for name, op in REDUCTIONS.items()},
-    **{op.name: _read_along_axis(op) for op in (reduce.cumsum, reduce.cumprod)},
+    **{op.name: _read_along_axis(op) for op in ALONG_AXIS},
     **{op.name: _read_arg_reduction(op) for op in (reduce.argmax, reduce.argmin)},
     "integer_pow": lambda x, *, y: pointwise.integer_power(x, y),
     "pow": _read_pow,
@@ -196,11 +212,12 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "name": lambda x, *, name: x,
     "dot_general": _read_dot_general,
     "broadcast_in_dim": _read_broadcast,
-    "reshape": lambda x, *, new_sizes: shape.reshape(x, shape=tuple(new_sizes)),
+    "reshape": _read_reshape,
     "squeeze": lambda x, *, dimensions: shape.squeeze(x, tuple(dimensions)),
     "transpose": lambda x, *, permutation: shape.transpose(x, permutation=tuple(permutation)),
     "slice": _read_slice,
     "split": _read_split,
+    "unstack": _read_unstack,
     "stack": _read_stack,
     "tile": _read_tile,
     "pad": _read_pad,
