@@ -531,6 +531,58 @@ def test_gradient_in_the_initial_state_keeps_one_array():
     assert stacked(backward) == []
 
 
+def kept_bytes(jaxpr: Any) -> int:
+    """What the loops of a program keep of every iteration."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "scan":
+            stacks = eqn.outvars[eqn.params["num_carry"] :]
+            total += sum(v.aval.size * v.aval.dtype.itemsize for v in stacks)
+        inner = (p.jaxpr for p in eqn.params.values() if hasattr(p, "jaxpr"))
+        total += sum(map(kept_bytes, inner))
+    return total
+
+
+def gated(w, h, xs):
+    def step(state, x):
+        h, c = state
+        z = w @ h + x
+        c = jax.nn.sigmoid(z) * c + jnp.tanh(z)
+        return (jax.nn.sigmoid(x) * jnp.tanh(c), c), h
+
+    return jnp.sum(lax.scan(step, (h, h), xs)[1] ** 2)
+
+
+def midpoint(w, h, xs):
+    def step(y, _):
+        half = y + 0.05 * jnp.sin(w @ y)
+        return y + 0.1 * jnp.sin(w @ half), None
+
+    return jnp.sum(lax.scan(step, h, xs)[0] ** 2)
+
+
+def through_invariant(w, h, xs):
+    mixing = jnp.sin(w @ w.T)
+    return jnp.sum(lax.scan(lambda y, x: (jnp.tanh(mixing @ y + x), None), h, xs)[0])
+
+
+def cube_root(w, h, xs):
+    a = 2.0 + h**2
+    return jnp.sum(lax.fori_loop(0, STEPS, lambda i, x: x - (x**3 - a) / (3 * x**2), a))
+
+
+@pytest.mark.parametrize(
+    ("fun", "most"),
+    [(last_state, 0.5), (gated, 0.6), (midpoint, 1.0), (through_invariant, 0.7), (cube_root, 0.8)],
+)
+def test_loops_keep_no_more_than_those_of_jax(fun, most):
+    """Bytes kept of every iteration for the backward loop, in units of what JAX keeps."""
+    ours, theirs = (
+        kept_bytes(jax.make_jaxpr(by.grad(fun, (0, 1)))(A, V, LONG).jaxpr) for by in (sg, jax)
+    )
+    assert 0 < ours <= most * theirs
+
+
 def test_a_linear_loop_keeps_nothing():
     def linear(x):
         return jnp.sum(lax.scan(lambda c, r: (A @ c + r, None), x, LONG)[0])

@@ -265,6 +265,7 @@ INLINED = {
     "closed_call": "call_jaxpr",
     "core_call": "call_jaxpr",
     "custom_vmap_call": "call",
+    "remat_opt": "fwd_jaxpr",
 }
 """Calls that are just their body, and the parameter that holds it."""
 
@@ -337,6 +338,8 @@ def _quoted(text: str) -> str:
 OBSERVERS: dict[str, Callable[..., str]] = {
     "debug_print": _print_source,
     "debug_callback": lambda **_: "",
+    "dce_sink": lambda **_: "",
+    "inspect_sharding": lambda **_: "",
 }
 """Primitives that only show their operands to the world outside, and how each is written."""
 
