@@ -167,12 +167,17 @@ def test_forward_mode_needs_no_transpose(float64):
 
 
 def test_rules_of_jax_are_not_asked():
-    """Neither those of its primitives nor a rule that it supplies for one without a transpose."""
+    """Nor those that other packages add to primitives of JAX."""
     of_jax = [p for p in vars(jex.primitives).values() if isinstance(p, jex.Primitive)]
     assert len(of_jax) > 100
     assert not [p.name for p in of_jax if foreign.has_rule(p)]
     assert all(map(foreign.has_rule, (quotient_p, scale_p, slope_p, forward_p)))
     assert not foreign.has_rule(cube_p)
+
+
+def test_a_rule_that_is_added_to_a_primitive_of_jax_is_not_asked(monkeypatch):
+    monkeypatch.setitem(ad.primitive_transposes, jex.primitives.stop_gradient_p, lambda g, x: [g])
+    assert not foreign.has_rule(jex.primitives.stop_gradient_p)
 
 
 def test_a_transpose_of_the_users_is_kept_in_a_rule(float64):

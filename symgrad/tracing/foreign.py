@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+from jax.extend.core import Primitive, primitives
 from jax.interpreters import ad
 
 from symgrad.errors import NoDerivativeError
@@ -24,7 +25,13 @@ from symgrad.walk import Graph
 def has_rule(primitive: Any) -> bool:
     """Whether the author of a primitive, who is not JAX, says how it is differentiated."""
     rules = ad.primitive_jvps.get(primitive), ad.primitive_transposes.get(primitive)
-    return rules[0] is not None and any(not _of_jax(f) for rule in rules for f in _parts(rule))
+    if rules[0] is None or primitive in PRIMITIVES_OF_JAX:
+        return False
+    return any(not _of_jax(f) for rule in rules for f in _parts(rule))
+
+
+PRIMITIVES_OF_JAX = frozenset(p for p in vars(primitives).values() if isinstance(p, Primitive))
+"""Other packages have been seen to add rules to these too."""
 
 
 def _parts(rule: Any) -> Iterator[Any]:
