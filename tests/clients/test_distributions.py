@@ -133,6 +133,9 @@ PROGRAMS = {
     "distrax Multinomial": lambda d: counted(
         lambda logits: distrax.Multinomial(4, logits), d(3), values=np.array([1, 2, 1], d.dtype)
     ),
+    "distrax triangular normal": lambda d: density(
+        distrax.MultivariateNormalTri, d(3), lower(d, 3), values=d(2, 3)
+    ),
     "distrax mixture": lambda d: mixture(distrax, d),
     "distrax divergences": divergence,
     "distrax flow": flow,
@@ -141,6 +144,12 @@ PROGRAMS = {
     "tfp Weibull": lambda d: density(
         tfd.Weibull, d.positive(3), d.positive(3), values=d.positive(3)
     ),
+    "tfp Wishart": lambda d: density(
+        lambda scale: tfd.WishartTriL(5.0, scale_tril=scale),
+        lower(d, 3),
+        values=lower(d, 3) @ lower(d, 3).T + np.eye(3, dtype=d.dtype),
+    ),
+    "tfp Gaussian process": gaussian_process,
     "tfp joint distribution": joint,
     "bijectors": bijectors,
 }

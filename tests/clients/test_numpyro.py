@@ -144,6 +144,8 @@ PROGRAMS = {
     "hierarchical regression": hierarchical,
     "constrained density": constrained_density,
     "mixture": mixture_density,
+    "Gaussian process": gaussian_process,
+    "correlated normal": lkj,
     "random walk": walk,
     "evidence lower bound": bound,
 }
