@@ -143,7 +143,7 @@ TRIANGLES = (
     ),
 )
 FUNCTIONS = (
-    case("det", jnp.linalg.det, (plain, SQUARE)),
+    case("det", jnp.linalg.det, (plain, (4, 4))),
     both("slogdet", jnp.linalg.slogdet, (regular, SQUARE)),
     both("inv", jnp.linalg.inv, (regular, SQUARE)),
     both("solve", jnp.linalg.solve, (regular, SQUARE), (plain, (3, 2))),
