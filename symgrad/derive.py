@@ -123,7 +123,10 @@ def pushforward(
         incoming = tuple(table.get(a) for a in node.args)
         if all(t is None for t in incoming):
             continue
-        tangent = _push(node, incoming, origins)
+        try:
+            tangent = _push(node, incoming, origins)
+        except NoDerivativeError as error:
+            raise _placed(error, node, origins) from None
         table[node] = tangent
         if isinstance(tangent, Expr):
             origin = origins.get(node, UNKNOWN)
@@ -254,10 +257,7 @@ def _push(node: Expr, tangents: tuple[Any, ...], origins: Mapping[Expr, Origin])
                 ]
             )
         case Custom(pushforward=push) if push is not None:
-            try:
-                return push(tangents, node, *args)
-            except NoDerivativeError as error:
-                raise _placed(error, node, origins) from None
+            return push(tangents, node, *args)
         case Custom(pullback=pull) if pull is not None:
             return _twice_pulled_back(node, tangents)
         case _:

@@ -15,9 +15,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 
 from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal
-from symgrad.ops import batch, branch, calls, contract, loops, pick, pointwise, reduce, shape
+from symgrad.ops import (
+    batch,
+    branch,
+    calls,
+    contract,
+    loops,
+    pick,
+    pointwise,
+    reduce,
+    shape,
+    special,
+)
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -159,7 +171,15 @@ UNARY = (
     _maps(pointwise.is_finite, lambda x: jnp.isfinite(jnp.log(x)), ties),
     _maps(pointwise.integer_power_op, lambda x: x**3, normal),
     _maps(pointwise.convert_op, lambda x: x.astype(np.float16), whole(-4, 4)),
+    _maps(pointwise.reduce_precision, lambda x: lax.reduce_precision(x, 5, 7), normal),
+    _maps(pointwise.name, lambda x: jnp.sin(checkpoint_name(x * x, "it's")), normal),
 )
+
+
+def _of_one_shape(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that leaves broadcasting to its caller."""
+    return lambda *xs: fun(*jnp.broadcast_arrays(*xs))
+
 
 BINARY = (
     _maps(pointwise.add, jnp.add, normal, normal),
@@ -178,6 +198,37 @@ BINARY = (
     _maps(pointwise.le, jnp.less_equal, ties, ties),
     _maps(pointwise.gt, jnp.greater, ties, ties),
     _maps(pointwise.ge, jnp.greater_equal, ties, ties),
+    _maps(pointwise.eq_to, _of_one_shape(lax.eq_to_p.bind), ties, ties),
+    _maps(pointwise.lt_to, _of_one_shape(lax.lt_to_p.bind), ties, ties),
+    _maps(pointwise.le_to, _of_one_shape(lax.le_to_p.bind), ties, ties),
+    _maps(pointwise.nextafter, jnp.nextafter, ties, ties, order=0),
+)
+
+SPECIAL = (
+    _maps(special.lgamma, jax.scipy.special.gammaln, positive),
+    _maps(special.digamma, jax.scipy.special.digamma, positive),
+    _maps(special.polygamma, lambda x: jax.scipy.special.polygamma(2, x), positive),
+    _maps(
+        special.polygamma,
+        _of_one_shape(lambda n, x: lax.polygamma(lax.stop_gradient(n), x)),
+        whole(1, 3),
+        positive,
+        about="varying order",
+    ),
+    _maps(special.zeta, _of_one_shape(lax.zeta), between(1.5, 4), positive, order=0),
+    _maps(special.igamma, jax.scipy.special.gammainc, positive, positive, order=1),
+    _maps(special.igammac, jax.scipy.special.gammaincc, positive, positive, order=1),
+    _maps(special.igamma, lambda x: jax.scipy.special.gammainc(2.5, x), positive, about="in x"),
+    _maps(special.igammac, lambda x: jax.scipy.special.gammaincc(2.5, x), positive, about="in x"),
+    _maps(special.igamma_grad_a, _of_one_shape(lax.igamma_grad_a), positive, positive, order=0),
+    _maps(
+        special.regularized_incomplete_beta,
+        lambda x: jax.scipy.special.betainc(1.5, 2.5, x),
+        between(0.1, 0.9),
+    ),
+    _maps(special.bessel_i0e, jax.scipy.special.i0e, several),
+    _maps(special.bessel_i1e, jax.scipy.special.i1e, several),
+    _maps(special.bessel_i1e, jax.scipy.special.i1e, ties, about="at 0"),
 )
 
 COMPLEX = (
@@ -197,6 +248,7 @@ COMPLEX = (
 ENTRYWISE = (
     *UNARY,
     *BINARY,
+    *SPECIAL,
     *COMPLEX,
     _maps(pointwise.select, jnp.where, _boolean(), normal, normal),
     _maps(pointwise.clamp, lax.clamp, between(-2, -0.1), normal, between(0.1, 2)),
@@ -305,6 +357,7 @@ REDUCTIONS = (
     _of(reduce.reduce_and, lambda x: jnp.all(x, 1), _boolean((3, 2))),
     _of(reduce.reduce_or, jnp.any, _boolean((3, 2))),
     _of(reduce.reduce_xor, lambda x: lax.reduce_xor(x, (1,)), _boolean((3, 2))),
+    _of(reduce.reduce_xor, lambda x: lax.reduce_xor(x, (1,)), _integer(-9, 9), about="of bits"),
     _of(reduce.argmax, lambda x: jnp.argmax(x, 1), Operand(spaced, (3, 4))),
     _of(reduce.argmax, jnp.argmax, Operand(spaced, (2, 3)), about="of all"),
     _of(reduce.argmin, lambda x: jnp.argmin(x, 0), Operand(spaced, (3, 4))),
@@ -536,6 +589,12 @@ INTEGERS = (
         WHOLE,
         COUNT,
     ),
+    _maps(
+        pointwise.mulhi,
+        _of_one_shape(lax.mulhi),
+        _integer(-(2**30), 2**30),
+        _integer(-(2**30), 2**30),
+    ),
     _maps(pointwise.shift_right_arithmetic, jnp.right_shift, WHOLE, COUNT),
     _maps(pointwise.div, jnp.floor_divide, WHOLE, COUNT, about="of integers"),
     _maps(pointwise.rem, jnp.remainder, WHOLE, COUNT, about="of integers"),
@@ -547,6 +606,8 @@ INTEGERS = (
 BITS = (
     _of(pointwise.not_, jnp.bitwise_not, WHOLE),
     _of(pointwise.not_, jnp.logical_not, _boolean(), about="logical"),
+    _of(pointwise.clz, lax.clz, WHOLE),
+    _of(pointwise.population_count, lax.population_count, WHOLE),
     _of(
         pointwise.bitcast,
         lambda x: lax.bitcast_convert_type(x, np.int32),

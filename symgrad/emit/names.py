@@ -7,7 +7,9 @@ import keyword
 import re
 import unicodedata
 
-RESERVED = frozenset({"jax", "jnp", "lax", "self", *keyword.kwlist, *keyword.softkwlist})
+RESERVED = frozenset(
+    {"jax", "jnp", "lax", "checkpoint_name", "self", *keyword.kwlist, *keyword.softkwlist}
+)
 RESERVED |= frozenset(dir(builtins))
 LONGEST = 60
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")

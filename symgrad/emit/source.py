@@ -37,7 +37,12 @@ from symgrad.walk import UNKNOWN, Graph, topological
 LONGEST_INLINE = 60
 """A subexpression longer than this gets a line and a name."""
 
-IMPORTS = {"jax": "import jax", "jnp": "import jax.numpy as jnp", "lax": "from jax import lax"}
+IMPORTS = {
+    "jax": "import jax",
+    "jnp": "import jax.numpy as jnp",
+    "lax": "from jax import lax",
+    "checkpoint_name": "from jax.ad_checkpoint import checkpoint_name",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,10 @@ lt = _comparison("lt", "x < y")
 le = _comparison("le", "x <= y")
 gt = _comparison("gt", "x > y")
 ge = _comparison("ge", "x >= y")
+eq_to = _comparison("eq_to", "lax.eq_to_p.bind(x, y)", commutative=True)
+lt_to = _comparison("lt_to", "lax.lt_to_p.bind(x, y)")
+le_to = _comparison("le_to", "lax.le_to_p.bind(x, y)")
+"""Comparisons in the total order of floats, where -0.0 < 0.0 and every nan has its place."""
 
 
 def _select_type(which: Type, on_true: Type, on_false: Type) -> Type:
@@ -228,6 +232,34 @@ def _predicate(name: str, source: str) -> Op:
 
 
 is_finite = _predicate("is_finite", "jnp.isfinite(x)")
+nextafter = _binary("nextafter", "jnp.nextafter(x, y)", None)
+"""The next float after x in the direction of y; JAX has no derivative of it either."""
+name = Op(
+    "name",
+    lambda x, *, name: x,
+    "checkpoint_name(x, {name!r})",
+    Pointwise(lambda g, y, x: g),
+    params=("name",),
+    elementwise=True,
+    flops=no_flops,
+)
+"""Its operand under a name, which policies of `jax.checkpoint` may ask for."""
+
+
+def _rounded(x: Expr, y: Expr) -> Expr:
+    """`x` with the precision of the result `y`."""
+    return reduce_precision(x, **y.params)
+
+
+reduce_precision = Op(
+    "reduce_precision",
+    lambda x, *, exponent_bits, mantissa_bits: x,
+    "lax.reduce_precision(x, {exponent_bits}, {mantissa_bits})",
+    Linear(lambda g, y, x: _rounded(g, y)),
+    params=("exponent_bits", "mantissa_bits"),
+    elementwise=True,
+)
+"""Rounds as a shorter float would; derivatives are rounded likewise, as in JAX."""
 
 
 def _power_source(e: Expr) -> str:
@@ -331,6 +363,9 @@ shift_right_logical = _binary("shift_right_logical", "lax.shift_right_logical(x,
 shift_right_arithmetic = _binary(
     "shift_right_arithmetic", "lax.shift_right_arithmetic(x, y)", CONSTANT
 )
+mulhi = _binary("mulhi", "lax.mulhi(x, y)", CONSTANT, commutative=True)
+clz = _unary("clz", "lax.clz(x)", CONSTANT)
+population_count = _unary("population_count", "lax.population_count(x)", CONSTANT)
 
 
 def _convert_type(x: Type, *, dtype: Any, weak: bool) -> Type:

@@ -23,11 +23,12 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import foreign, indexing, linalg, nested, programs
+from symgrad.tracing import foreign, indexing, linalg, nested, programs, special
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
+from symgrad.tracing.special import SPECIAL, read_library
 from symgrad.walk import Graph, Origin, Origins
 
 
@@ -177,6 +178,9 @@ class _Reader:
         JAX keeps the traced body for the next call, with the line of the first one.
         """
         jaxpr = getattr(inner, "jaxpr", inner)
+        known = read_library(jaxpr, operands)
+        if known is not None:
+            return (known,)
         file = definition_of(jaxpr).partition(" at ")[2].rpartition(":")[0]
         graph = programs.behind(inner, file, operands)
         if graph is not None:
@@ -266,6 +270,7 @@ INLINED = {
     "core_call": "call_jaxpr",
     "custom_vmap_call": "call",
     "remat_opt": "fwd_jaxpr",
+    "composite": "jaxpr",
 }
 """Calls that are just their body, and the parameter that holds it."""
 
@@ -387,6 +392,8 @@ def _argument_names(jaxpr: Any) -> tuple[str, ...]:
 
 READERS = {
     **PLAIN,
+    **SPECIAL,
+    **special.readers(read_graph),
     **indexing.readers(read_graph),
     **nested.readers(read_graph),
     **linalg.readers(read_graph),

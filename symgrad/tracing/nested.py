@@ -14,7 +14,8 @@ from jax.extend import core as jex
 
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr, Type, constant, fresh, literal_value, results
-from symgrad.ops import branch, calls, checkpoint, loops, pointwise, shape
+from symgrad.ops import branch, calls, checkpoint, loops, pointwise, reduce, shape
+from symgrad.ops.shape import broadcast
 from symgrad.tracing.primitives import aligned
 from symgrad.walk import Graph
 
@@ -66,12 +67,42 @@ def _read_while(
     cond_nconsts: int,
     body_nconsts: int,
 ) -> Expr:
+    condition, body = read_graph(cond_jaxpr), read_graph(body_jaxpr)
+    if condition.outputs[0].ndim:
+        operands = (*operands[:cond_nconsts], *operands)
+        condition, body = _until_all_end(condition, body, cond_nconsts, body_nconsts)
+        body_nconsts += cond_nconsts
     return loops.while_(
         *operands,
-        condition=read_graph(cond_jaxpr),
-        body=read_graph(body_jaxpr),
+        condition=condition,
+        body=body,
         condition_consts=cond_nconsts,
         body_consts=body_nconsts,
+    )
+
+
+def _until_all_end(
+    condition: Graph, body: Graph, condition_consts: int, body_consts: int
+) -> tuple[Graph, Graph]:
+    """A loop that `jax.vmap` made of many: those that have ended keep their values.
+
+    The new body takes the constants of the condition before its own.
+    """
+    (goes_on,) = condition.outputs
+    any_left = reduce.reduce_or(goes_on, axes=tuple(range(goes_on.ndim)))
+    tested = _unread(condition.inputs[:condition_consts])
+    before = body.inputs[body_consts:]
+    (active,) = condition(*tested, *before)
+
+    def kept(new: Expr, old: Expr) -> Expr:
+        rows = broadcast(active, shape=new.shape, axes=tuple(range(active.ndim)))
+        return pointwise.select(rows, new, old)
+
+    after = tuple(kept(new, old) for new, old in zip(body.outputs, before, strict=True))
+    names = body.names and ("",) * condition_consts + body.names
+    return (
+        Graph(condition.inputs, (any_left,), condition.names, condition.origins),
+        Graph((*tested, *body.inputs), after, names, body.origins),
     )
 
 

@@ -122,7 +122,7 @@ def _read_pow(x: Expr, y: Expr) -> Expr:
     return pointwise.power(x, y)
 
 
-def _direct(op: Op) -> Callable[..., Expr]:
+def direct(op: Op) -> Callable[..., Expr]:
     """The reader of an elementwise primitive without parameters."""
     return lambda *operands: op(*aligned(operands))
 
@@ -148,6 +148,8 @@ SAME_NAME = (
     *(pointwise.sign, pointwise.floor, pointwise.ceil, pointwise.is_finite),
     *(pointwise.eq, pointwise.ne, pointwise.lt, pointwise.le, pointwise.gt, pointwise.ge),
     *(pointwise.and_, pointwise.or_, pointwise.xor, pointwise.not_, pointwise.arctan2),
+    *(pointwise.eq_to, pointwise.lt_to, pointwise.le_to, pointwise.nextafter),
+    *(pointwise.clz, pointwise.population_count, pointwise.mulhi),
     *(pointwise.shift_left, pointwise.shift_right_logical, pointwise.shift_right_arithmetic),
     pointwise.stop_gradient,
 )
@@ -192,8 +194,8 @@ def _read_arg_reduction(op: Op) -> Callable[..., Expr]:
 
 
 PLAIN: dict[str, Callable[..., Any]] = {
-    **{op.name: _direct(op) for op in SAME_NAME},
-    **{name: _direct(op) for name, op in OTHER_NAME.items()},
+    **{op.name: direct(op) for op in SAME_NAME},
+    **{name: direct(op) for name, op in OTHER_NAME.items()},
     **{name: _read_reduction(op) for name, op in REDUCTIONS.items()},
     **{op.name: _read_along_axis(op) for op in ALONG_AXIS},
     **{op.name: _read_arg_reduction(op) for op in (reduce.argmax, reduce.argmin)},
@@ -207,9 +209,12 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "bitcast_convert_type": lambda x, *, new_dtype: pointwise.bitcast(x, dtype=new_dtype),
     "abs": lambda x: _is_complex(x, pointwise.magnitude, pointwise.abs_)(x),
     "conj": lambda x, *, input_dtype: pointwise.conj(_as_complex(x)),
+    "reduce_precision": lambda x, *, exponent_bits, mantissa_bits: pointwise.reduce_precision(
+        x, exponent_bits=exponent_bits, mantissa_bits=mantissa_bits
+    ),
+    "name": lambda x, *, name: pointwise.name(x, name=name),
     "copy": lambda x: x,
     "copy_p": lambda x: x,
-    "name": lambda x, *, name: x,
     "dot_general": _read_dot_general,
     "broadcast_in_dim": _read_broadcast,
     "reshape": _read_reshape,
