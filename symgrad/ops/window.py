@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 
 from symgrad.errors import ShapeError
-from symgrad.expr import CONSTANT, Custom, Expr, Linear, Op, Shape, Type, constant
+from symgrad.expr import CONSTANT, Custom, Derivative, Expr, Linear, Op, Shape, Type, constant
 from symgrad.ops.conv import adjoint_padding, dilated, windows_along
 from symgrad.ops.index import gather, scatter_add
 from symgrad.ops.indexing import rows
@@ -206,55 +206,56 @@ def _window_scatter_type(x: Type, g: Type, **p: Any) -> Type:
     return g.with_shape(x.shape)
 
 
-def _choice_source(function: str) -> Any:
-    def source(e: Expr) -> str:
-        p = e.params
-        operands = ", ".join("xyz"[: len(e.args)])
-        prefers = "lax.ge" if p["largest"] else "lax.le"
-        return (
-            f"{function}({operands}, window={p['window']}, strides={p['strides']}, "
-            f"dilation={p['dilation']}, prefers={prefers})"
-        )
-
-    return source
+def _choice_source(e: Expr) -> str:
+    p = e.params
+    operands = ", ".join("xyz"[: len(e.args)])
+    prefers = "lax.ge" if p["largest"] else "lax.le"
+    return (
+        f"{e.op.name}({operands}, window={p['window']}, strides={p['strides']}, "
+        f"dilation={p['dilation']}, prefers={prefers})"
+    )
 
 
 def _choice_flops(e: Expr) -> int:
     return 2 * math.prod(_choice_type(e.args[0].type, **e.params)) * math.prod(e.params["window"])
 
 
-CHOICE = ("window", "strides", "dilation", "largest")
+def _choice_op(
+    type_rule: Callable[..., Type],
+    derivative: Derivative,
+    *,
+    helpers: tuple[Callable[..., Any], ...],
+) -> Op:
+    """What the last of the helpers does with the extrema of windows."""
+    return Op(
+        helpers[-1].__name__,
+        type_rule,
+        _choice_source,
+        derivative,
+        params=("window", "strides", "dilation", "largest"),
+        helpers=helpers,
+        flops=_choice_flops,
+    )
 
-window_gather_op = Op(
-    "window_gather",
+
+window_gather_op = _choice_op(
     _window_gather_type,
-    _choice_source("window_gather"),
     Linear(lambda g, y, x, t: window_scatter_op(x, g, **y.params), operands=(1,)),
-    params=CHOICE,
     helpers=(window_entries, window_gather),
-    flops=_choice_flops,
 )
 """Reads its second operand where the windows of the first have their extremum."""
 
-window_scatter_op = Op(
-    "window_scatter",
+window_scatter_op = _choice_op(
     _window_scatter_type,
-    _choice_source("window_scatter"),
     Linear(lambda g, y, x, t: window_gather_op(x, g, **y.params), operands=(1,)),
-    params=CHOICE,
     helpers=(window_entries, window_scatter),
-    flops=_choice_flops,
 )
 """Adjoint of `window_gather` in the second operand; which entry wins is piecewise constant."""
 
-window_winner_op = Op(
-    "window_winner",
+window_winner_op = _choice_op(
     lambda x, **p: Type(_choice_type(x, **p), np.dtype(np.int32)),
-    _choice_source("window_winner"),
     CONSTANT,
-    params=CHOICE,
     helpers=(window_winner,),
-    flops=_choice_flops,
 )
 """The same choice as positions in the flattened operand, for windows of many entries."""
 
