@@ -209,3 +209,11 @@ def test_composites_are_their_bodies():
     """JAX has no derivative of them."""
     tangent = jax.lax.composite(lambda x: jnp.sin(x) / jnp.cos(x), name="my.tangent")
     np.testing.assert_allclose(sg.grad(tangent)(0.5), jax.grad(jnp.tan)(0.5), rtol=1e-5)
+
+
+def test_a_complex_exponent_keeps_its_imaginary_part():
+    x = 0.3 + 0.4j
+    for exponent in (2 + 1j, 2 + 0j):
+        power = lambda x, exponent=exponent: jax.lax.pow(x, jnp.complex64(exponent))  # noqa: E731
+        slope = sg.grad(power, holomorphic=True)(x)
+        np.testing.assert_allclose(slope, exponent * x ** (exponent - 1), rtol=1e-5)

@@ -117,8 +117,10 @@ def _as_complex(x: Expr) -> Expr:
 def _read_pow(x: Expr, y: Expr) -> Expr:
     x, y = aligned((x, y))
     value = literal_value(y)
-    if value is not None and float(value).is_integer() and abs(value) < 2**15:
-        return pointwise.integer_power(x, int(value))
+    if value is not None and np.imag(value) == 0:
+        exponent = float(np.real(value))
+        if exponent.is_integer() and abs(exponent) < 2**15:
+            return pointwise.integer_power(x, int(exponent))
     return pointwise.power(x, y)
 
 
