@@ -14,7 +14,7 @@ import numpy as np
 
 from symgrad.errors import ArgumentError
 from symgrad.expr import Type
-from symgrad.tracing import definition, type_of
+from symgrad.tracing import Home, definition, home_of, type_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Arguments:
     Attributes:
         tree: structure of `(args, kwargs)`.
         types: abstract values of the leaves.
+        homes: where the leaves live.
         names: a distinct name for each leaf, from parameter names and pytree paths.
         paths: each leaf as the caller would write it, for messages.
         positions: number of the positional argument a leaf belongs to, -1 for keywords.
@@ -32,6 +33,7 @@ class Arguments:
 
     tree: Any
     types: tuple[Type, ...]
+    homes: tuple[Home | None, ...]
     names: tuple[str, ...]
     paths: tuple[str, ...]
     positions: tuple[int, ...]
@@ -73,7 +75,15 @@ def describe(
     own = sum(p not in range(extra) for p in positions)
     names = _distinct(labels[len(labels) - own :])
     names = _distinct([(whole,) * 3 for *_, whole in labels[: len(labels) - own]]) + names
-    return Arguments(tree, tuple(types), names, tuple(spelled), tuple(positions), subtrees)
+    return Arguments(
+        tree,
+        tuple(types),
+        tuple(home_of(leaf) for _, leaf in paths),
+        names,
+        tuple(spelled),
+        tuple(positions),
+        subtrees,
+    )
 
 
 def _leaf_type(leaf: Any, written: str) -> Type:

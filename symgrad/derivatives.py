@@ -33,7 +33,7 @@ def value(problem: Problem, *, has_aux: bool = False) -> Derived:
     def rebuild(results: list[Any]) -> Any:
         return jax.tree.unflatten(traced.out_tree, results)
 
-    return Derived(problem.graph.outputs, traced.out_types, rebuild, {})
+    return Derived(problem.graph.outputs, traced.out_types, rebuild, {}, traced.out_homes)
 
 
 def gradient(
@@ -53,6 +53,7 @@ def gradient(
         aux_count = len(problem.graph.outputs) - 1
         head = list(problem.graph.outputs) if with_value else list(problem.graph.outputs[1:])
         head_types = list(problem.traced.out_types[0 if with_value else 1 :])
+        head_homes = list(problem.traced.out_homes[0 if with_value else 1 :])
 
         def rebuild(results: list[Any]) -> Any:
             first, rest = results[: len(head)], put_back(results[len(head) :])
@@ -62,7 +63,8 @@ def gradient(
                 return ((first[0], aux) if has_aux else first[0]), grads
             return (grads, aux) if has_aux else grads
 
-        return Derived([*head, *slots], [*head_types, *types], rebuild, made)
+        homes = [*head_homes, *problem.cotangent_homes]
+        return Derived([*head, *slots], [*head_types, *types], rebuild, made, homes)
 
     return build
 
@@ -102,7 +104,8 @@ def vector_jacobian_product(*, has_aux: bool) -> Transformation:
         def rebuild(results: list[Any]) -> Any:
             return _split_arguments(problem, put_back(results))
 
-        return Derived(slots, types, rebuild, made, effects=False)
+        homes = problem.cotangent_homes
+        return Derived(slots, types, rebuild, made, homes, effects=False)
 
     return build
 
@@ -122,7 +125,9 @@ def jacobian_vector_product(*, has_aux: bool) -> Transformation:
         pushed = pushforward(outputs, moving, problem.extra_inputs, problem.graph.origins, made)
         real = [(t, o) for t, o in zip(pushed, outputs, strict=True) if o.type.inexact]
         tangents = [zeros(o.type) if t is None else t for t, o in real]
-        types = [problem.traced.out_types[i] for i, o in enumerate(outputs) if o.type.inexact]
+        moved = [i for i, o in enumerate(outputs) if o.type.inexact]
+        types = [problem.traced.out_types[i] for i in moved]
+        homes = [problem.traced.out_homes[i] for i in moved]
 
         def rebuild(results: list[Any]) -> Any:
             count = len(problem.graph.outputs)
@@ -135,7 +140,9 @@ def jacobian_vector_product(*, has_aux: bool) -> Transformation:
             return primals, dots, jax.tree.unflatten(aux_tree, results[main.num_leaves : count])
 
         all_outputs = [*problem.graph.outputs, *tangents]
-        return Derived(all_outputs, [*problem.traced.out_types, *types], rebuild, made)
+        all_types = [*problem.traced.out_types, *types]
+        all_homes = [*problem.traced.out_homes, *homes]
+        return Derived(all_outputs, all_types, rebuild, made, all_homes)
 
     return build
 
@@ -255,7 +262,7 @@ def hessian_vector_product(problem: Problem) -> Derived:
     def rebuild(results: list[Any]) -> Any:
         return _per_argument(problem, results)
 
-    return Derived(slots, types, rebuild, made)
+    return Derived(slots, types, rebuild, made, problem.cotangent_homes)
 
 
 def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:

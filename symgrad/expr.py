@@ -339,6 +339,19 @@ class Captured:
     def __repr__(self) -> str:
         return f"<array {self.array.dtype}{list(self.array.shape)}>"
 
+    @property
+    def varying(self) -> frozenset[str]:
+        """The axes of a `jax.shard_map` over which the array differs."""
+        return frozenset(jax.typeof(self.array).mat.varying)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A parameter that a program refers to by name, such as a mesh of devices."""
+
+    name: str
+    value: Any
+
 
 _nodes: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 _lock = threading.RLock()

@@ -18,6 +18,7 @@ from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
+from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
 from symgrad.walk import UNKNOWN, Origin, Origins
@@ -114,12 +115,13 @@ class Graph(walk.Graph):
 
     def source(self, name: str = "program") -> str:
         """The graph as a Python function that imports only `jax`."""
-        return emit(inline_custom(self), name).text
+        return emit(with_casts(inline_custom(self)), name).text
 
     def compile(self, name: str = "program") -> Any:
         """A jitted function of the flat inputs, returning one array or a tuple."""
         types = walk.types_of(self.outputs)
-        executable = compile_program(emit(inline_custom(self), name), self, types)
+        program = emit(with_casts(inline_custom(self)), name)
+        executable = compile_program(program, self, types)
 
         def run(*leaves: Any) -> Any:
             found = executable.jitted(*leaves)

@@ -34,9 +34,10 @@ from symgrad.graph import Graph
 from symgrad.kept import keep, release
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
+from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.rewrite import Log, simplify
-from symgrad.tracing import Traced, is_constant, trace, type_of
+from symgrad.tracing import Home, Homes, Traced, context, home_of, is_constant, trace, type_of
 from symgrad.walk import Origin, Origins
 
 Rules = str | Sequence[Rule]
@@ -80,6 +81,13 @@ class Problem:
         offset = len(self.extra_inputs)
         return [self.arguments.paths[offset + i] for leaves in self.wrt for i in leaves]
 
+    @property
+    def cotangent_homes(self) -> list[Home | None]:
+        """Where the cotangents of the differentiated inputs live: where these do."""
+        offset = len(self.extra_inputs)
+        numbers = [i for leaves in self.wrt for i in leaves if self.graph.inputs[i].type.inexact]
+        return [self.arguments.homes[offset + i] for i in numbers]
+
     def subtree(self, argnum: int) -> Any:
         """Structure of one of the function's own arguments."""
         return self.arguments.subtrees[argnum + self.extra]
@@ -94,6 +102,7 @@ class Derived:
         types: of the results, weak-type flags included.
         rebuild: from the list of results to what the caller gets.
         origins: of the nodes that were made.
+        homes: where the results live; none are given if that is nowhere special.
         effects: whether the effects of the function are part of it.
     """
 
@@ -101,6 +110,7 @@ class Derived:
     types: Sequence[Type]
     rebuild: Callable[[list[Any]], Any]
     origins: Origins
+    homes: Sequence[Home | None] = ()
     effects: bool = True
 
 
@@ -240,7 +250,7 @@ class Transformed:
             args, kwargs = self._kept(args, kwargs)
             leaves, tree = jax.tree.flatten((args, kwargs))
             types = describe(args, kwargs, self._names(args), self.extra).types
-        key = (tree, types, static, *_settings())
+        key = (tree, types, tuple(map(home_of, leaves)), static, context())
         traced = None
         if self.retrace:
             traced = self._trace(static, args, kwargs)
@@ -283,7 +293,13 @@ class Transformed:
         arguments = describe(args, kwargs, self._names(args), self.extra)
         first = arguments.count(range(self.extra))
         own_tree = jax.tree.structure((own_args, kwargs))
-        traced = trace(fun, own_tree, arguments.types[first:], arguments.names[first:])
+        traced = trace(
+            fun,
+            own_tree,
+            arguments.types[first:],
+            arguments.names[first:],
+            arguments.homes[first:],
+        )
         return arguments, traced
 
     def _compile(self, arguments: Arguments, traced: Traced) -> Plan:
@@ -311,11 +327,13 @@ class Transformed:
         if after:
             final = share_scaled(final) if self.rules == "default" else final
             stages.append(("simplify", cost.cost(final)))
+        homes = Homes(arguments.homes, derived.homes)
+        final = with_casts(final, homes.varying_inputs, homes.varying_outputs)
         program = emit(final, self.__name__, self._about(problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, log),
-            compile_program(program, raw, derived.types, donate),
+            compile_program(program, raw, derived.types, donate, homes),
             derived.rebuild,
             report.Report(
                 self.__name__,
@@ -357,19 +375,6 @@ RETRACED = 64
 
 EXTRA_NAMES = {"hvp": ("v",), "vjp": ("cotangent",), "jvp": ("tangents",)}
 """Names of the arguments that a transformation adds in front of the function's own."""
-
-
-SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_numpy_dtype_promotion",
-    "jax_numpy_rank_promotion",
-)
-"""JAX's settings that change what a function traces to."""
-
-
-def _settings() -> tuple[Any, ...]:
-    return tuple(getattr(jax.config, name) for name in SETTINGS)
 
 
 def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, Any]]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Numerical settings that all tests share, and the two precisions they run in.
+"""Settings and devices that all tests share, and the two precisions they run in.
 
 Matrix products keep every digit, so a test that passes says something about the mathematics
 and not about a rounding mode. Everything else is set for the length of one test and restored.
@@ -15,6 +15,7 @@ import pytest
 from closeness import Precision
 
 jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.fixture

@@ -728,27 +728,11 @@ def known() -> set[str]:
 NOT_YET: frozenset[str] = frozenset(
     {
         "addupdate",
-        "all_gather",
-        "all_gather_invariant",
-        "all_to_all",
-        "axis_index",
-        "device_put",
         "empty_ref",
         "free_ref",
         "freeze",
         "get",
-        "layout_constraint",
         "new_ref",
-        "pmax",
-        "pmin",
-        "ppermute",
-        "psum",
-        "psum_invariant",
-        "pvary",
-        "reduce_scatter",
-        "reshard",
-        "shard_map",
-        "sharding_constraint",
         "swap",
     }
 )

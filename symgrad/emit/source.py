@@ -24,6 +24,7 @@ from symgrad.expr import (
     Captured,
     Expr,
     LocalFunction,
+    Named,
     captured,
     item,
     literal,
@@ -53,7 +54,8 @@ class Program:
         text: a Python module that defines one public function.
         name: the function's name.
         captured: arrays the function takes after its own arguments.
-        foreign: callables for primitives without source, by the name the text uses.
+        foreign: callables for primitives without source, and objects such as meshes, by the
+            name the text uses.
     """
 
     text: str
@@ -70,11 +72,13 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
     """
     order = schedule(graph)
     name = identifier(name, "program")
-    writer = _Writer(Names({name, *_helper_names(graph)}))
+    names = Names({name, *_helper_names(graph)})
+    objects = {o: names.claim(o.name) for o in dict.fromkeys(_objects_below(graph))}
+    writer = _Writer(names, objects=objects)
     constants = list(dict.fromkeys(_captured_below(graph)))
     given = itertools.chain(graph.names, itertools.repeat(""))
-    names = [n or f"x{i}" for i, n in zip(range(len(graph.inputs)), given, strict=False)]
-    parameters = [writer.bind_name(n, e) for n, e in zip(names, graph.inputs, strict=True)]
+    wanted = [n or f"x{i}" for i, n in zip(range(len(graph.inputs)), given, strict=False)]
+    parameters = [writer.bind_name(n, e) for n, e in zip(wanted, graph.inputs, strict=True)]
     parameters += [writer.bind_name(c.params["array"].name, c) for c in constants]
     body = writer.function_body(graph, order, graph.outputs)
     header = _signature(name, parameters)
@@ -83,7 +87,8 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
     definitions = [*helpers, "\n".join([*header, *doc, *body])]
     text = "\n\n\n".join([_imports(definitions), *definitions]).lstrip() + "\n"
     arrays = tuple(c.params["array"] for c in constants)
-    return Program(text, name, arrays, dict(writer.foreign))
+    foreign = {**writer.foreign, **{n: o.value for o, n in objects.items()}}
+    return Program(text, name, arrays, foreign)
 
 
 def _imports(definitions: Sequence[str]) -> str:
@@ -112,6 +117,14 @@ def _helper_names(graph: Graph) -> Iterable[str]:
         yield from (h.__name__ for h in node.op.helpers)
         for inner in node.op.functions(node) if node.op.functions else ():
             yield from _helper_names(inner.graph)
+
+
+def _objects_below(graph: Graph) -> Iterable[Named]:
+    """The objects that the operations of a graph and of its bodies refer to by name."""
+    for node in topological(graph.roots):
+        yield from (p for p in node.params.values() if isinstance(p, Named))
+        for inner in node.op.functions(node) if node.op.functions else ():
+            yield from _objects_below(inner.graph)
 
 
 def _captured_below(graph: Graph) -> Iterable[Expr]:
@@ -145,8 +158,11 @@ def _docstring(about: str, parameters: Sequence[str], inputs: Sequence[Expr]) ->
 class _Writer:
     """Writes one function; inner functions get writers of their own that share the tables."""
 
-    def __init__(self, names: Names, outer: _Writer | None = None):
+    def __init__(
+        self, names: Names, outer: _Writer | None = None, objects: Mapping[Named, str] | None = None
+    ):
         self.names = names
+        self.objects: Mapping[Named, str] = outer.objects if outer else objects or {}
         self.texts: dict[Expr, Text] = {}
         self.helpers: dict[Any, None] = outer.helpers if outer else {}
         self.foreign: dict[str, Any] = outer.foreign if outer else {}
@@ -234,7 +250,8 @@ class _Writer:
             return Text(f"{name}({', '.join(self.texts[a].code for a in node.args)})")
         template = _template(node)
         if "{" in template:
-            template = template.format(**{**node.params, **functions})
+            named = {k: self.objects[p] for k, p in node.params.items() if isinstance(p, Named)}
+            template = template.format(**{**node.params, **named, **functions})
         return fill(template, self._operands(node, template))
 
     def _operands(self, node: Expr, template: str) -> list[Text]:

@@ -1,31 +1,34 @@
-"""Laws about loops, over whole graphs: equal loops run once, unused results are not computed."""
+"""Laws about loops and shards, over whole graphs: equal ones run once, unused results never."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from symgrad.expr import Expr, item, results
+from symgrad.expr import Expr, Op, item, results
 from symgrad.ops.loops import scan
+from symgrad.ops.sharded import sharded
 from symgrad.walk import Graph, bind, rebuild, substitute, topological
 
 
 def tidy_loops(graph: Graph) -> Graph:
     """Merge loops that repeat each other, then drop what nobody reads."""
-    return prune_scans(merge_scans(graph))
+    return prune_loops(merge_loops(graph))
 
 
-def merge_scans(graph: Graph) -> Graph:
+def merge_loops(graph: Graph) -> Graph:
     """A loop that another loop repeats, with more results, is read off that other loop.
 
     Differentiation makes a second loop that also keeps residuals, or pairs every
     carry with its tangent; the first one is then not run.
     """
-    loops = [n for n in graph.nodes if n.op is scan]
+    loops = [n for n in graph.nodes if n.op in FACTS]
     replacement: dict[Expr, Expr] = {}
     for small in loops:
         for big in loops:
-            places = None if big is small or big in replacement else _contained(small, big)
+            if big is small or big in replacement or big.op is not small.op:
+                continue
+            places = FACTS[small.op].contained(small, big)
             if places is not None:
                 replacement[small] = big
                 renamed = results(big)
@@ -40,7 +43,7 @@ def merge_scans(graph: Graph) -> Graph:
     return graph.with_roots(substitute(graph.roots, replacement), origins)
 
 
-def _contained(small: Expr, big: Expr) -> list[int] | None:
+def _contained_scan(small: Expr, big: Expr) -> list[int] | None:
     """For each result of `small` its number among the results of `big`, None if one is absent."""
     p, q = small.params, big.params
     if any(p[k] != q[k] for k in ("length", "reverse")) or len(big.types) < len(small.types):
@@ -85,7 +88,7 @@ class _Live:
     results: list[int]
 
 
-def prune_scans(graph: Graph) -> Graph:
+def prune_loops(graph: Graph) -> Graph:
     """Loops without the results, carries and operands that no one reads."""
     order = topological(graph.roots)
     needed = set(graph.roots)
@@ -94,8 +97,8 @@ def prune_scans(graph: Graph) -> Graph:
     for node in reversed(order):
         if node not in needed:
             continue
-        if node.op is scan and not node.params["body"].effects:
-            live[node] = _liveness(node, read.get(node, {0}))
+        if node.op in FACTS and not node.params["body"].effects:
+            live[node] = FACTS[node.op].liveness(node, read.get(node, {0}))
             needed.update(node.args[i] for i in live[node].operands)
             continue
         if node.op is item:
@@ -110,7 +113,7 @@ def prune_scans(graph: Graph) -> Graph:
             continue
         if node in live:
             kept = live[node]
-            loop = _pruned(node, kept, [done[node.args[i]] for i in kept.operands])
+            loop = FACTS[node.op].pruned(node, kept, [done[node.args[i]] for i in kept.operands])
             found[node] = dict(zip(kept.results, results(loop), strict=True))
             done[node] = loop
         elif node.op is item and node.args[0] in found:
@@ -122,7 +125,7 @@ def prune_scans(graph: Graph) -> Graph:
     return graph.with_roots([done[r] for r in graph.roots], {**inputs, **origins})
 
 
-def _liveness(loop: Expr, used: set[int]) -> _Live:
+def _live_scan(loop: Expr, used: set[int]) -> _Live:
     """What the used results depend on, through all iterations."""
     body, consts, carry = (loop.params[k] for k in ("body", "consts", "carry"))
     live = set(used)
@@ -136,7 +139,7 @@ def _liveness(loop: Expr, used: set[int]) -> _Live:
         live |= more
 
 
-def _pruned(loop: Expr, live: _Live, operands: Sequence[Expr]) -> Expr:
+def _pruned_scan(loop: Expr, live: _Live, operands: Sequence[Expr]) -> Expr:
     p = loop.params
     body = p["body"]
     inputs = [body.inputs[i] for i in live.operands]
@@ -147,3 +150,60 @@ def _pruned(loop: Expr, live: _Live, operands: Sequence[Expr]) -> Expr:
         "carry": sum(i < p["carry"] for i in live.results),
     }
     return scan(*operands, **{**p, **smaller})
+
+
+def _contained_sharded(small: Expr, big: Expr) -> list[int] | None:
+    p, q = small.params, big.params
+    if (
+        p["body"].effects
+        or small.args != big.args
+        or any(p[k] != q[k] for k in ("mesh", "in_specs", "check_vma", "axes"))
+    ):
+        return None
+    wanted = substitute(
+        p["body"].outputs, dict(zip(p["body"].inputs, q["body"].inputs, strict=True))
+    )
+    produced = list(zip(q["body"].outputs, q["out_specs"], strict=True))
+    pairs = list(zip(wanted, p["out_specs"], strict=True))
+    return [produced.index(w) for w in pairs] if set(pairs) <= set(produced) else None
+
+
+def _live_sharded(node: Expr, used: set[int]) -> _Live:
+    body = node.params["body"]
+    below = set(topological([body.outputs[i] for i in used]))
+    return _Live([i for i, e in enumerate(body.inputs) if e in below], sorted(used))
+
+
+def _pruned_sharded(node: Expr, live: _Live, operands: Sequence[Expr]) -> Expr:
+    p = node.params
+    body = p["body"]
+    names = tuple(body.names[i] for i in live.operands) if body.names else ()
+    inputs = [body.inputs[i] for i in live.operands]
+    smaller = {
+        "body": bind(inputs, [body.outputs[i] for i in live.results], names),
+        "in_specs": tuple(p["in_specs"][i] for i in live.operands),
+        "out_specs": tuple(p["out_specs"][i] for i in live.results),
+    }
+    return sharded(*operands, **{**p, **smaller})
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What there is to know about an operation whose results come from one body.
+
+    Attributes:
+        contained: for each result of one node its number among the results of another, if all
+            are there.
+        liveness: what the used results depend on.
+        pruned: the node without what is of no consequence.
+    """
+
+    contained: Callable[[Expr, Expr], list[int] | None]
+    liveness: Callable[[Expr, set[int]], _Live]
+    pruned: Callable[[Expr, _Live, Sequence[Expr]], Expr]
+
+
+FACTS: dict[Op, _Facts] = {
+    scan: _Facts(_contained_scan, _live_scan, _pruned_scan),
+    sharded: _Facts(_contained_sharded, _live_sharded, _pruned_sharded),
+}

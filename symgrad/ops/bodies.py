@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
 from symgrad.ops.shape import zeros
-from symgrad.walk import Graph, topological
+from symgrad.walk import Graph, dependents, topological
 
 
 def as_types(types: Sequence[Type]) -> Types:
@@ -91,3 +91,38 @@ def advance(body: Graph, tangents: list[Slot], consts: int, carry: int) -> list[
                 settled = False
         if settled:
             return pushed
+
+
+def residuals(
+    pulled: Sequence[Slot], seeds: Sequence[Expr], body: Graph, kept: Set[Expr]
+) -> list[Expr]:
+    """The values of the forward body that the backward body reads.
+
+    A value that is cheap to compute from `kept` ones, which the backward body has
+    anyway, is computed again instead.
+    """
+    order = topological([p for p in pulled if p is not None])
+    backward = dependents(order, seeds)
+    primal = dependents(topological(body.outputs + tuple(order)), body.inputs)
+    found: dict[Expr, None] = {}
+    for node in order:
+        if node in backward:
+            for arg in node.args:
+                if arg not in backward and arg in primal:
+                    found |= dict.fromkeys(_sources(arg, kept, primal) or (arg,))
+    return list(found)
+
+
+def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | None:
+    """The kept values a node is computed from entry by entry, None if it needs others."""
+    found: dict[Expr, None] = {}
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node in kept:
+            found[node] = None
+        elif node.op.elementwise:
+            stack.extend(a for a in node.args if a in primal)
+        else:
+            return None
+    return list(found)

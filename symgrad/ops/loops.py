@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 from symgrad.derive import Slot
@@ -18,6 +18,7 @@ from symgrad.ops.bodies import (
     instantiate,
     numbers,
     pulled_back,
+    residuals,
     varying_inputs,
 )
 from symgrad.ops.shape import zeros
@@ -113,41 +114,6 @@ def _retreat(
             return cotangents, pulled
 
 
-def _residuals(
-    pulled: Sequence[Slot], seeds: Sequence[Expr], body: Graph, kept: Set[Expr]
-) -> list[Expr]:
-    """The values of the forward body that the backward body reads.
-
-    A value that is cheap to compute from `kept` ones, which all iterations have
-    anyway, is computed again instead.
-    """
-    order = topological([p for p in pulled if p is not None])
-    backward = dependents(order, seeds)
-    primal = dependents(topological(body.outputs + tuple(order)), body.inputs)
-    found: dict[Expr, None] = {}
-    for node in order:
-        if node in backward:
-            for arg in node.args:
-                if arg not in backward and arg in primal:
-                    found |= dict.fromkeys(_sources(arg, kept, primal) or (arg,))
-    return list(found)
-
-
-def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | None:
-    """The kept values a node is computed from entry by entry, None if it needs others."""
-    found: dict[Expr, None] = {}
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if node in kept:
-            found[node] = None
-        elif node.op.elementwise:
-            stack.extend(a for a in node.args if a in primal)
-        else:
-            return None
-    return list(found)
-
-
 def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tuple[Slot, ...]:
     """A scan in the other direction; only what its body reads is kept from the forward one.
 
@@ -166,10 +132,10 @@ def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tu
     start = consts + carry
     sources = [s for s in seeds if s is not None]
     kept = {*body.inputs[:consts], *body.inputs[start:], *body.outputs[carry:]}
-    residuals = _residuals(pulled, sources, body, kept)
-    changing = dependents(topological(body.outputs + tuple(residuals)), body.inputs[consts:])
-    invariant = [r for r in residuals if r not in changing]
-    slices = [r for r in residuals if r in changing]
+    kept_values = residuals(pulled, sources, body, kept)
+    changing = dependents(topological(body.outputs + tuple(kept_values)), body.inputs[consts:])
+    invariant = [r for r in kept_values if r not in changing]
+    slices = [r for r in kept_values if r in changing]
     stacked = _stacked_residuals(slices, ans, args)
 
     carried = [i for i in range(carry) if seeds[i] is not None]

@@ -23,7 +23,8 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import foreign, indexing, linalg, nested, programs, special
+from symgrad.tracing import foreign, indexing, linalg, nested, programs, sharded, special
+from symgrad.tracing.homes import Home, home_of_aval, struct
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
@@ -40,11 +41,13 @@ class Traced:
         graph: from the leaves of the arguments to the leaves of the result.
         out_tree: structure of the result.
         out_types: types of its leaves as JAX has them, weak-type flags included.
+        out_homes: where its leaves live.
     """
 
     graph: Graph
     out_tree: Any
     out_types: tuple[Type, ...]
+    out_homes: tuple[Home | None, ...]
 
 
 def type_of(leaf: Any) -> Type:
@@ -75,7 +78,11 @@ def with_weak_type(value: Any, weak: bool) -> Any:
 
 
 def trace(
-    fun: Callable[..., Any], in_tree: Any, types: Sequence[Type], names: Sequence[str] = ()
+    fun: Callable[..., Any],
+    in_tree: Any,
+    types: Sequence[Type],
+    names: Sequence[str] = (),
+    homes: Sequence[Home | None] = (),
 ) -> Traced:
     """Trace `fun(*args, **kwargs)` on abstract values.
 
@@ -83,6 +90,7 @@ def trace(
         in_tree: structure of `(args, kwargs)`.
         types: of the leaves.
         names: of the leaves.
+        homes: of the leaves; none are given for arrays that live nowhere special.
 
     Raises:
         TracingError: the function needs the value of a traced array, or returns what is
@@ -97,7 +105,7 @@ def trace(
         _check_arrays(fun, flat_out)
         return flat_out
 
-    avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
+    avals = [struct(t, p) for t, p in zip(types, homes or (None,) * len(types), strict=True)]
     with programs.keeping():
         try:
             closed = jax.make_jaxpr(flat)(*avals)
@@ -110,7 +118,8 @@ def trace(
         reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
         outputs = reader.read(closed.jaxpr, closed.consts, inputs)
     graph = reader.graph(inputs, outputs, tuple(names))
-    return Traced(graph, out_tree, tuple(_type_of_aval(a) for a in closed.out_avals))
+    out_types = tuple(_type_of_aval(a) for a in closed.out_avals)
+    return Traced(graph, out_tree, out_types, tuple(map(home_of_aval, closed.out_avals)))
 
 
 def _check_arrays(fun: Callable[..., Any], leaves: Sequence[Any]) -> None:
@@ -161,7 +170,7 @@ class _Reader:
         if name in INLINED:
             nodes = self._inlined(params[INLINED[name]], operands, place)
         else:
-            found = _read_known(name, params, operands)
+            found = _read_known(eqn, operands)
             made = _foreign_node(eqn, operands) if found is None else found
             nodes = results(made) if isinstance(made, Expr) else made
             if any(map(_is_effect, eqn.effects)):
@@ -220,19 +229,19 @@ class _Reader:
         self.origins[node] = Origin(frame, name)
 
 
-def _read_known(
-    name: str, params: Mapping[str, Any], operands: Sequence[Expr]
-) -> Expr | Sequence[Expr] | None:
+def _read_known(eqn: Any, operands: Sequence[Expr]) -> Expr | Sequence[Expr] | None:
     """The node or nodes an equation means, None if symgrad has no record of it."""
-    reader = READERS.get(name)
+    reader = READERS.get(eqn.primitive.name)
     if reader is None:
         return None
     understood = _understood(reader)
     given = {}
-    for key, value in params.items():
+    if "result_types" in understood:
+        given["result_types"] = [_type_of_aval(v.aval) for v in eqn.outvars]
+    for key, value in eqn.params.items():
         if key in understood:
             given[key] = _plain(value)
-        elif not (key in NEUTRAL and value == NEUTRAL[key]):
+        elif key not in LAYOUT and not (key in NEUTRAL and value == NEUTRAL[key]):
             return None
     return reader(*operands, **given)
 
@@ -254,14 +263,15 @@ def _understood(reader: Callable[..., Any]) -> frozenset[str]:
 
 
 NEUTRAL: dict[str, Any] = {
-    "out_sharding": None,
-    "sharding": None,
     "accuracy": None,
     "out_dtype": None,
     "dimensions": None,
     "_split_transpose": False,
 }
 """Parameters that mean nothing at this value."""
+
+LAYOUT = frozenset({"out_sharding", "sharding"})
+"""Parameters that say how a result is laid out over devices, not what it is."""
 
 INLINED = {
     "jit": "jaxpr",
@@ -397,4 +407,5 @@ READERS = {
     **indexing.readers(read_graph),
     **nested.readers(read_graph),
     **linalg.readers(read_graph),
+    **sharded.readers(read_graph),
 }

@@ -16,6 +16,7 @@ from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr, Type, constant, fresh, literal_value, results
 from symgrad.ops import branch, calls, checkpoint, loops, pointwise, reduce, shape
 from symgrad.ops.shape import broadcast
+from symgrad.tracing.homes import Home, home_of_aval, struct, where_read
 from symgrad.tracing.primitives import aligned
 from symgrad.walk import Graph
 
@@ -189,7 +190,7 @@ def _rule(build: Callable[..., Graph]) -> calls.Rule:
                 "forward rule to its backward rule as a residual",
             ) from None
 
-    return calls.Rule(checked)
+    return calls.Rule(where_read(checked))
 
 
 def _unread(operands: Sequence[Expr]) -> list[Expr]:
@@ -221,6 +222,7 @@ def _read_custom_vjp(
 ) -> Expr:
     body = read_graph(call_jaxpr)
     closed, own = operands[:num_consts], operands[num_consts:]
+    homes: dict[calls.Flags, list[Home | None]] = {}
 
     def forward(moving: calls.Flags) -> Graph:
         """Results and residuals as a function of the operands."""
@@ -230,6 +232,10 @@ def _read_custom_vjp(
         count = len(graph.outputs) - len(body.outputs)
         inputs, kept = (*_unread(closed), *graph.inputs), iter(graph.outputs[:count])
         residuals = [next(kept) if i is None else inputs[i] for i in forwarded]
+        found = iter(jaxpr.outvars)
+        known = [v.aval for v in (*call_jaxpr.jaxpr.invars[:num_consts], *jaxpr.invars)]
+        avals = [next(found).aval if i is None else known[i] for i in forwarded]
+        homes[moving] = [home_of_aval(a) for a in avals]
         assert len(residuals) == residual_tree.num_leaves
         return Graph(inputs, (*graph.outputs[count:], *residuals), (), graph.origins)
 
@@ -238,6 +244,9 @@ def _read_custom_vjp(
         residuals = forward_rule(moving).outputs[len(body.outputs) :]
         arrays = [r.type for r in residuals]
         arrays += [o.type for o, g in zip(body.outputs, given, strict=True) if g]
+        result_homes = [
+            home_of_aval(a) for a, g in zip(call_jaxpr.out_avals, given, strict=True) if g
+        ]
         present: list[bool] = []
 
         def flat(*values: Any) -> list[Any]:
@@ -251,7 +260,10 @@ def _read_custom_vjp(
             present[:] = [isinstance(f, jax.Array | jax.core.Tracer) for f in found]
             return [f for f, p in zip(found, present, strict=True) if p]
 
-        avals = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in arrays]
+        avals = [
+            struct(Type(t.shape, t.dtype), h)
+            for t, h in zip(arrays, (*homes[moving], *result_homes), strict=True)
+        ]
         graph = read_graph(jax.make_jaxpr(flat)(*avals))
         found = iter(graph.outputs)
         full = [next(found) if p else _nothing(o) for p, o in zip(present, own, strict=True)]

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import jax
-
 from symgrad.expr import Expr
+from symgrad.tracing.homes import home_of_aval, struct
 from symgrad.walk import Graph, Origins, rebuild, topological
 
 
@@ -64,8 +63,8 @@ def behind(closed: Any, file: str, operands: Sequence[Expr]) -> Graph | None:
     known = _known.get(file)
     if known is None or len(operands) != len(known.graph.inputs):
         return None
-    types = [o.type for o in operands]
-    avals = [jax.ShapeDtypeStruct(t.shape, t.dtype, weak_type=t.weak) for t in types]
+    homes = map(home_of_aval, closed.in_avals)
+    avals = [struct(o.type, p) for o, p in zip(operands, homes, strict=True)]
     same = known.jitted.trace(*avals).jaxpr.jaxpr is closed.jaxpr
     return known.graph if same else None
 
