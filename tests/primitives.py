@@ -581,13 +581,16 @@ def _factorised(x: Any) -> Any:
     return jax.ffi.ffi_call("lapack_sgetrf_ffi", results)(x)
 
 
+CALLED_BACK = ("float32", "float16")
+"""Callbacks run in a thread of their own, which does not know that 64 bits are meant."""
+
 EFFECTS = (
     on("debug_callback", _with_effect(partial(jax.debug.callback, _silent)), (3,)),
     on("io_callback", lambda x: x + io_callback(lambda x: x, x, lax.stop_gradient(x)), (3,),
-       dtypes=WIDE),
+       dtypes=CALLED_BACK),
     on("pure_callback", lambda x: x * jax.pure_callback(
         lambda x: 2 * x, jax.ShapeDtypeStruct(x.shape, x.dtype), lax.stop_gradient(x),
-        vmap_method="sequential"), (3,), dtypes=WIDE),
+        vmap_method="sequential"), (3,), dtypes=CALLED_BACK),
     on("debug_print", _with_effect(partial(jax.debug.print, "{}")), (3,)),
     on("ffi_call", _factorised, (2, 2), dtypes=WIDE[:1]),
     on("inspect_sharding", _with_effect(
