@@ -129,6 +129,15 @@ PROGRAMS = {
     "distrax Laplace": lambda d: density(distrax.Laplace, d(3), d.positive(3), values=d(3)),
     "distrax Gumbel": lambda d: density(distrax.Gumbel, d(3), d.positive(3), values=d(3)),
     "distrax Logistic": lambda d: density(distrax.Logistic, d(3), d.positive(3), values=d(3)),
+    "distrax Gamma": lambda d: density(
+        distrax.Gamma, d.positive(3), d.positive(3), values=d.positive(3)
+    ),
+    "distrax Beta": lambda d: density(
+        distrax.Beta, d.positive(3), d.positive(3), values=d.positive(3) / 2
+    ),
+    "distrax Dirichlet": lambda d: density(
+        distrax.Dirichlet, d.positive(3), values=np.full(3, 1 / 3, d.dtype)
+    ),
     "distrax Categorical": lambda d: counted(distrax.Categorical, d(3), values=d.whole(3, 4)),
     "distrax Multinomial": lambda d: counted(
         lambda logits: distrax.Multinomial(4, logits), d(3), values=np.array([1, 2, 1], d.dtype)
@@ -141,8 +150,17 @@ PROGRAMS = {
     "distrax flow": flow,
     "tfp mixture": lambda d: mixture(tfd, d),
     "tfp hidden Markov model": lambda d: hidden_markov(tfd, d),
+    "tfp Student": lambda d: density(
+        tfd.StudentT, d.positive(3) + 2, d(3), d.positive(3), values=d(3)
+    ),
+    "tfp von Mises": lambda d: density(tfd.VonMises, d(3), d.positive(3), values=d(3)),
     "tfp Weibull": lambda d: density(
         tfd.Weibull, d.positive(3), d.positive(3), values=d.positive(3)
+    ),
+    "tfp negative binomial": lambda d: counted(
+        lambda n, logits: tfd.NegativeBinomial(n, logits=logits),
+        *(d.positive(3), d(3)),
+        values=np.array([0.0, 2, 5], d.dtype),
     ),
     "tfp Wishart": lambda d: density(
         lambda scale: tfd.WishartTriL(5.0, scale_tril=scale),

@@ -188,6 +188,7 @@ def converted(draw: Draws) -> Program:
 PROGRAMS = {
     "MLP": mlp,
     "GRU": gru,
+    "conv net with state": conv_net,
     "attention": encoder,
     "checkpointed while loop": lambda draw: loop(draw, "checkpointed"),
     "bounded while loop": lambda draw: loop(draw, "bounded"),

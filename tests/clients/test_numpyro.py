@@ -16,10 +16,10 @@ import numpyro.distributions as dist  # noqa: E402
 from numpyro import infer  # noqa: E402
 
 
-def density(model, args, params, *, tolerance=None) -> Program:
+def density(model, args, params, *, twice=True) -> Program:
     """The log density of a model in its unconstrained parameters."""
     fun = lambda params: infer.util.potential_energy(model, args, {}, params)  # noqa: E731
-    return Program(fun, (params,), twice=True, tolerance=tolerance)
+    return Program(fun, (params,), twice=twice)
 
 
 def regression(group, x, y):
@@ -111,7 +111,7 @@ def counts(x, y, bounded):
 def count_density(draw: Draws) -> Program:
     params = {"cuts": draw(2), "rate": draw(), "share": draw()}
     data = (draw.whole(3, 5), draw.whole(5, 5), draw.positive(4))
-    return density(counts, data, params)
+    return density(counts, data, params, twice=False)
 
 
 def states(y):
@@ -146,6 +146,7 @@ PROGRAMS = {
     "mixture": mixture_density,
     "Gaussian process": gaussian_process,
     "correlated normal": lkj,
+    "counts": count_density,
     "random walk": walk,
     "evidence lower bound": bound,
 }
