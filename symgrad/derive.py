@@ -31,7 +31,7 @@ from symgrad.expr import (
 )
 from symgrad.ops.reduce import reduce_sum
 from symgrad.ops.shape import zeros
-from symgrad.walk import UNKNOWN, Graph, Origin, Origins, mark, substitute, topological
+from symgrad.walk import UNKNOWN, Graph, Origin, Origins, mark, rebuild, substitute, topological
 
 Slot = Expr | None
 """A tangent or cotangent; None is a structural zero."""
@@ -271,38 +271,63 @@ def transposed_pushforward(
     origins: Mapping[Expr, Origin] | None = None,
 ) -> list[Slot]:
     """A pushforward is linear in the tangents, so pulling back through it transposes it."""
+    alone, stands_for = _apart(node)
     tangents = tuple(fresh(a.type) if w else None for a, w in zip(node.args, wanted, strict=True))
-    pushed = node.op.derivative.pushforward(tangents, node, *node.args)  # type: ignore[union-attr]
-    several = isinstance(node.type, tuple)
-    pairs = zip(
-        pushed if several else (pushed,), cotangent if several else (cotangent,), strict=True
-    )
-    live = [(t, c) for t, c in pairs if t is not None and c is not None]
-    outputs, seeds = [t for t, _ in live], [c for _, c in live]
+    pushed = _each(node, node.op.derivative.pushforward(tangents, alone, *alone.args))  # type: ignore[union-attr]
+    pairs = zip(pushed, _each(node, cotangent), strict=True)
+    live = [(t, fresh(t.type), c) for t, c in pairs if t is not None and c is not None]
     sources = [t for t in tangents if t is not None]
-    found = iter(pullback(outputs, seeds, sources, origins))
-    return [None if t is None else next(found) for t in tangents]
+    found = pullback([t for t, _, _ in live], [s for _, s, _ in live], sources, origins)
+    stands_for |= {seed: c for _, seed, c in live}
+    placed = iter(_in_place(found, sources, stands_for))
+    return [None if t is None else next(placed) for t in tangents]
 
 
 def _twice_pulled_back(node: Expr, tangents: tuple[Slot, ...]) -> Any:
     """A pullback is linear in the cotangent; the pullback of that is the pushforward."""
-    seeds = tuple(fresh(t) if t.inexact else None for t in node.types)
-    several = isinstance(node.type, tuple)
-    fact = node.op.derivative
+    alone, stands_for = _apart(node)
+    several, fact = isinstance(node.type, tuple), node.op.derivative
+    cotangents = tuple(fresh(t) if t.inexact else None for t in node.types)
     wanted = ([t is not None for t in tangents],) if isinstance(fact, Nested) else ()
     pulled = fact.pullback(  # type: ignore[union-attr]
-        seeds if several else seeds[0], *wanted, node, *node.args
+        cotangents if several else cotangents[0], *wanted, alone, *alone.args
     )
-    pairs = [
-        (c, t) for c, t in zip(pulled, tangents, strict=True) if c is not None and t is not None
-    ]
-    if not pairs:
-        return (None,) * len(seeds) if several else None
-    outputs, cotangents = zip(*pairs, strict=True)
-    sources = [s for s in seeds if s is not None]
-    found = iter(pullback(outputs, cotangents, sources))
-    pushed = tuple(None if s is None else next(found) for s in seeds)
+    pairs = zip(pulled, tangents, strict=True)
+    live = [(c, fresh(c.type), t) for c, t in pairs if c is not None and t is not None]
+    sources = [c for c in cotangents if c is not None]
+    found = pullback([c for c, _, _ in live], [s for _, s, _ in live], sources)
+    stands_for |= {seed: t for _, seed, t in live}
+    placed = iter(_in_place(found, sources, stands_for))
+    pushed = tuple(None if c is None else next(placed) for c in cotangents)
     return pushed if several else pushed[0]
+
+
+def _apart(node: Expr) -> tuple[Expr, dict[Expr, Expr]]:
+    """A node over operands of its own, and what they stand for.
+
+    What is derived from it is as large as the operation, not as the graph below it.
+    """
+    own = {a: fresh(a.type) for a in node.args if a.args}
+    alone = rebuild(node, tuple(own.get(a, a) for a in node.args))
+    return alone, {new: old for old, new in own.items()}
+
+
+def _in_place(
+    slots: Sequence[Slot], sources: Sequence[Expr], stands_for: Mapping[Expr, Expr]
+) -> list[Slot]:
+    """What was derived, over the operands meant.
+
+    A linear map's transpose does not depend on where the map was evaluated; a loop that also
+    carried `sources` may still mention them.
+    """
+    replacement = {**{s: zeros(s.type) for s in sources}, **stands_for}
+    placed = iter(substitute([s for s in slots if s is not None], replacement))
+    return [None if s is None else next(placed) for s in slots]
+
+
+def _each(node: Expr, slots: Any) -> tuple[Slot, ...]:
+    """One slot for each result."""
+    return tuple(slots) if isinstance(node.type, tuple) else (slots,)
 
 
 def _fit(cotangent: Expr, operand: Expr) -> Expr:

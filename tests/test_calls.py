@@ -89,6 +89,22 @@ def recursive(x):
 recursive.defjvps(lambda t, y, x: t * 3.0 * recursive(x) / x)
 
 
+@jax.custom_jvp
+def iterated(x):
+    return lax.scan(lambda c, _: (jnp.sin(c) * x, None), x, None, length=3)[0]
+
+
+@iterated.defjvp
+def _iterated_rule(primals, tangents):
+    (x,), (t,) = primals, tangents
+
+    def both(pair, _):
+        c, dot = pair
+        return (jnp.sin(c) * x, jnp.cos(c) * dot * x + jnp.sin(c) * t), None
+
+    return lax.scan(both, (x, t), None, length=3)[0]
+
+
 def converted(x):
     pure, closed = jax.closure_convert(lambda y: y * x.sum(), x)
     return pure(x, *closed)
@@ -126,6 +142,10 @@ RULES: dict[str, Callable[..., Any]] = {
     "closure_convert": lambda x: converted(x).sum(),
     "recursive": lambda x: recursive(x).sum(),
     "in a loop": lambda x: lax.scan(lambda c, y: (recursive(c) * y, c), x[0], x)[0],
+    "loop in the rule": lambda x: iterated(x).sum(),
+    "loop in the rule, in a loop": lambda x: lax.scan(lambda c, y: (iterated(c) * y, c), x[0], x)[
+        0
+    ],
     "linear_call": lambda x: (linear_in_second(x, jnp.sin(x)) * x).sum(),
 }
 
