@@ -31,7 +31,17 @@ from symgrad.expr import (
 )
 from symgrad.ops.reduce import reduce_sum
 from symgrad.ops.shape import zeros
-from symgrad.walk import UNKNOWN, Graph, Origin, Origins, mark, rebuild, substitute, topological
+from symgrad.walk import (
+    UNKNOWN,
+    Graph,
+    Origin,
+    Origins,
+    mark,
+    rebuild,
+    rewritten,
+    substitute,
+    topological,
+)
 
 Slot = Expr | None
 """A tangent or cotangent; None is a structural zero."""
@@ -87,15 +97,15 @@ def _with_primals(
     slots: list[Slot], ruled: Mapping[Expr, Sequence[bool]], new_origins: Origins
 ) -> list[Slot]:
     """The slots with what rules of the user's compute in place of the functions they are for."""
-    replacement: dict[Expr, Expr] = {}
+    if not ruled:
+        return slots
+    done: dict[Expr, Expr] = {}
     for node in reversed(list(ruled)):
         primals = node.op.derivative.primal(node, ruled[node])  # type: ignore[union-attr]
-        computed = substitute(primals, replacement)
-        replacement |= dict(zip(results(node), computed, strict=True))
-    if not replacement:
-        return slots
+        computed = rewritten(primals, done)
+        done |= dict(zip(results(node), computed, strict=True))
     present = [s for s in slots if s is not None]
-    renamed = dict(zip(present, substitute(present, replacement), strict=True))
+    renamed = dict(zip(present, rewritten(present, done), strict=True))
     new_origins |= {new: new_origins[old] for old, new in renamed.items() if old in new_origins}
     return [None if s is None else renamed[s] for s in slots]
 

@@ -82,10 +82,14 @@ class Graph:
         return substitute(self.roots, dict(zip(self.inputs, args, strict=True)))
 
 
-def topological(outputs: Iterable[Expr]) -> list[Expr]:
-    """Every node below `outputs` once, operands first, in a deterministic order."""
+def topological(outputs: Iterable[Expr], known: Iterable[Expr] = ()) -> list[Expr]:
+    """Every node below `outputs` once, operands first, in a deterministic order.
+
+    Args:
+        known: nodes to leave out, with what is only below them.
+    """
     order: list[Expr] = []
-    seen: set[Expr] = set()
+    seen = set(known)
     stack: list[tuple[Expr, bool]] = [(o, False) for o in reversed(tuple(outputs))]
     while stack:
         node, operands_done = stack.pop()
@@ -114,10 +118,13 @@ def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
 
 def substitute(outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tuple[Expr, ...]:
     """`outputs` with every node in `replacement` exchanged; the rest of the graph is shared."""
-    done: dict[Expr, Expr] = dict(replacement)
-    for node in topological(outputs):
-        if node not in done:
-            done[node] = rebuild(node, tuple(done[a] for a in node.args))
+    return rewritten(outputs, dict(replacement))
+
+
+def rewritten(outputs: Sequence[Expr], done: dict[Expr, Expr]) -> tuple[Expr, ...]:
+    """As `substitute`, with a table that goes on: it gains every node that is visited."""
+    for node in topological(outputs, known=done):
+        done[node] = rebuild(node, tuple(done[a] for a in node.args))
     return tuple(done[o] for o in outputs)
 
 
