@@ -1,4 +1,4 @@
-"""Five models in plain JAX, each written as a person first writes it: losses and gradients."""
+"""Six models in plain JAX, each written as a person first writes it: losses and gradients."""
 
 from __future__ import annotations
 
@@ -32,14 +32,18 @@ def normalise(x: jax.Array, axes: Any) -> jax.Array:
     return (x - mean) / jnp.sqrt(variance + 1e-5)
 
 
-def attention_loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
-    """Normalise, attend with several heads, add; weights are `[width, heads, width / heads]`."""
-    h = params["scale"] * normalise(x, -1) + params["shift"]
-    q, k, v = (jnp.einsum("btd,dhe->bhte", h, params[name]) for name in ("Wq", "Wk", "Wv"))
+def self_attention(layer: Params, h: jax.Array) -> jax.Array:
+    """Causal attention; weights are `[width, heads, width / heads]`."""
+    q, k, v = (jnp.einsum("btd,dhe->bhte", h, layer[name]) for name in ("Wq", "Wk", "Wv"))
     scores = q @ jnp.swapaxes(k, -1, -2) / jnp.sqrt(q.shape[-1])
     causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
     weights = jax.nn.softmax(jnp.where(causal, scores, -1e9), axis=-1)
-    out = x + jnp.einsum("bhte,hed->btd", weights @ v, params["Wo"])
+    return jnp.einsum("bhte,hed->btd", weights @ v, layer["Wo"])
+
+
+def attention_loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Normalise, attend with several heads, add."""
+    out = x + self_attention(params, params["scale"] * normalise(x, -1) + params["shift"])
     return jnp.mean((out - y) ** 2)
 
 
@@ -49,6 +53,39 @@ def attention(batch: int = 4, length: int = 64, width: int = 64, heads: int = 4)
     params = {**weights, "scale": jnp.ones(width), "shift": jnp.zeros(width)}
     data = random(1, x=(batch, length, width), y=(batch, length, width))
     return value_and_grad("attention block", attention_loss, params, data["x"], data["y"])
+
+
+def transformer_loss(params: Any, tokens: jax.Array) -> jax.Array:
+    """Mean negative log-likelihood of each next token; the embedding is also the last layer."""
+    x = params["embedding"][tokens[:, :-1]]
+    for layer in params["layers"]:
+        x = x + self_attention(layer, layer["scale_1"] * normalise(x, -1) + layer["shift_1"])
+        h = layer["scale_2"] * normalise(x, -1) + layer["shift_2"]
+        x = x + jax.nn.gelu(h @ layer["W1"] + layer["b1"]) @ layer["W2"] + layer["b2"]
+    z = x @ params["embedding"].T
+    picked = jnp.take_along_axis(jax.nn.log_softmax(z), tokens[:, 1:, None], axis=-1)
+    return -jnp.mean(picked)
+
+
+def transformer(
+    layers: int = 12, batch: int = 4, length: int = 64, width: int = 128, heads: int = 4
+) -> Case:
+    words, hidden = 8 * width, 4 * width
+    each = (width, heads, width // heads)
+
+    def layer(seed: int) -> Params:
+        weights = random(seed, 0.05, Wq=each, Wk=each, Wv=each, Wo=(*each[1:], width))
+        weights |= random(seed + layers, 0.05, W1=(width, hidden), W2=(hidden, width))
+        weights |= {"b1": jnp.zeros(hidden), "b2": jnp.zeros(width)}
+        weights |= {f"scale_{i}": jnp.ones(width) for i in (1, 2)}
+        return weights | {f"shift_{i}": jnp.zeros(width) for i in (1, 2)}
+
+    params = {
+        "layers": [layer(seed) for seed in range(layers)],
+        "embedding": 0.05 * jax.random.normal(jax.random.key(2 * layers), (words, width)),
+    }
+    tokens = jax.random.randint(jax.random.key(2 * layers + 1), (batch, length + 1), 0, words)
+    return value_and_grad(f"transformer, {layers} layers", transformer_loss, params, tokens)
 
 
 def rnn_loss(params: Params, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -120,7 +157,7 @@ def logistic(points: int = 2048, features: int = 64) -> Case:
     return value_and_grad("logistic regression", logistic_loss, params, data["x"], y)
 
 
-MODELS: tuple[Callable[[], Case], ...] = (attention, rnn, resnet, rbf, logistic)
+MODELS: tuple[Callable[[], Case], ...] = (attention, transformer, rnn, resnet, rbf, logistic)
 
 
 def cases() -> list[Case]:

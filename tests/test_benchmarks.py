@@ -46,6 +46,7 @@ SMALL: dict[str, Callable[[], Case]] = {
     "LeNet": lambda: first_path.lenet(images=1),
     "products": lambda: products.mlp(images=2),
     "attention": lambda: networks.attention(batch=2, length=3, width=4, heads=2),
+    "transformer": lambda: networks.transformer(layers=2, batch=2, length=3, width=4, heads=2),
     "RNN": lambda: networks.rnn(time=3, batch=2, width=2, hidden=3),
     "ResNet": lambda: networks.resnet(batch=2, side=4, channels=2),
     "RBF": lambda: networks.rbf(points=4, centres=3, dimensions=2),
