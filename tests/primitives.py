@@ -728,15 +728,5 @@ def known() -> set[str]:
     return public | {p.name for p in ad.primitive_jvps}
 
 
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "addupdate",
-        "empty_ref",
-        "free_ref",
-        "freeze",
-        "get",
-        "new_ref",
-        "swap",
-    }
-)
+NOT_YET: frozenset[str] = frozenset()
 """Primitives that JAX differentiates and symgrad does not; each leaves when it is read."""

@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import jax
@@ -23,12 +24,22 @@ from jax.extend.core import primitives
 from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
 from symgrad.ops import calls
-from symgrad.tracing import foreign, indexing, linalg, nested, programs, sharded, special
+from symgrad.tracing import (
+    foreign,
+    indexing,
+    linalg,
+    nested,
+    programs,
+    references,
+    sharded,
+    special,
+)
 from symgrad.tracing.homes import Home, home_of_aval, struct
 from symgrad.tracing.location import Place, definition, place_of, user_file
 from symgrad.tracing.mistakes import explained
 from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
+from symgrad.tracing.references import Cell
 from symgrad.tracing.special import SPECIAL, read_library
 from symgrad.walk import Graph, Origin, Origins
 
@@ -150,11 +161,11 @@ class _Reader:
         """What has been read, as a function of `inputs`."""
         return Graph(inputs, tuple(outputs), names, self.origins, tuple(self.effects))
 
-    def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Expr]) -> list[Expr]:
-        env: dict[Any, Expr] = dict(zip(jaxpr.invars, args, strict=True))
+    def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+        env: dict[Any, Any] = dict(zip(jaxpr.invars, args, strict=True))
         env.update((v, _constant_node(c)) for v, c in zip(jaxpr.constvars, consts, strict=True))
 
-        def value(atom: Any) -> Expr:
+        def value(atom: Any) -> Any:
             return _literal_node(atom) if isinstance(atom, jex.Literal) else env[atom]
 
         for eqn in jaxpr.eqns:
@@ -164,21 +175,29 @@ class _Reader:
                 env[var] = node
         return [value(v) for v in jaxpr.outvars]
 
-    def _equation(self, eqn: Any, operands: Sequence[Expr]) -> Sequence[Expr]:
+    def _equation(self, eqn: Any, operands: Sequence[Any]) -> Sequence[Any]:
         place = self._call_site or place_of(eqn.source_info)
         name, params = eqn.primitive.name, eqn.params
+        cells = [o for o in operands if isinstance(o, Cell)]
+        before = [*operands, *(c.value for c in cells)]
         if name in INLINED:
             nodes = self._inlined(params[INLINED[name]], operands, place)
         else:
             found = _read_known(eqn, operands)
+            if found is None and cells:
+                raise references.unsupported(name, place[0])
             made = _foreign_node(eqn, operands) if found is None else found
             nodes = results(made) if isinstance(made, Expr) else made
-            if any(map(_is_effect, eqn.effects)):
-                self.effects.append(made if isinstance(made, Expr) else _owner(made[0]))
-                self._remember(place, operands, self.effects[-1:])
+            if any(_is_effect(e, eqn, operands) for e in eqn.effects):
+                changed = (c.value for c in cells if c.value not in before)
+                ran = made if isinstance(made, Expr) else _owner(next(chain(nodes, changed)))
+                self.effects.append(ran)
+                self._remember(place, before, [ran])
             if self._save is not None and _is_saved(self._save, eqn):
                 self.saved |= dict.fromkeys(n for n in nodes if n.args)
-        self._remember(place, operands, nodes)
+        self._remember(place, before, nodes)
+        for cell in cells:
+            self._remember((place[0], cell.names), before, [cell.value])
         return nodes
 
     def _inlined(self, inner: Any, operands: Sequence[Expr], place: Place) -> Sequence[Expr]:
@@ -205,7 +224,7 @@ class _Reader:
         finally:
             self._call_site = before
 
-    def _remember(self, place: Place, operands: Sequence[Expr], nodes: Sequence[Expr]) -> None:
+    def _remember(self, place: Place, operands: Sequence[Any], nodes: Sequence[Any]) -> None:
         frame, names = place
         known = set(operands)
         stack = list(nodes)
@@ -217,7 +236,9 @@ class _Reader:
             stack.extend(node.args)
         if len(names) == len(nodes):
             for node, name in zip(nodes, names, strict=True):
-                if node not in known:
+                if isinstance(node, Cell):
+                    node.names = (name,)
+                elif node not in known:
                     self._name(node, frame, name)
 
     def _name(self, node: Expr, frame: Frame | None, name: str) -> None:
@@ -229,9 +250,10 @@ class _Reader:
         self.origins[node] = Origin(frame, name)
 
 
-def _read_known(eqn: Any, operands: Sequence[Expr]) -> Expr | Sequence[Expr] | None:
+def _read_known(eqn: Any, operands: Sequence[Any]) -> Expr | Sequence[Any] | None:
     """The node or nodes an equation means, None if symgrad has no record of it."""
-    reader = READERS.get(eqn.primitive.name)
+    with_cells = any(isinstance(o, Cell) for o in operands)
+    reader = (WITH_CELLS if with_cells else READERS).get(eqn.primitive.name)
     if reader is None:
         return None
     understood = _understood(reader)
@@ -267,6 +289,8 @@ NEUTRAL: dict[str, Any] = {
     "out_dtype": None,
     "dimensions": None,
     "_split_transpose": False,
+    "memory_space": None,
+    "kind": None,
 }
 """Parameters that mean nothing at this value."""
 
@@ -296,9 +320,17 @@ def _is_saved(save: Callable[..., Any], eqn: Any) -> bool:
     return answer is True or type(answer).__name__ in ("SaveableType", "Offloadable")
 
 
-def _is_effect(effect: Any) -> bool:
-    """Whether an equation must run for it; naming a mesh axis is no effect in this sense."""
+def _is_effect(effect: Any, eqn: Any, operands: Sequence[Any]) -> bool:
+    """Whether an equation must run for it; naming a mesh axis is no effect in this sense.
+
+    Nor is what happens to references, unless they are from outside of the traced function.
+    """
+    if type(effect).__name__ in REFERENCE_EFFECTS:
+        return any(map(references.held_by_jax, eqn.invars, operands))
     return type(effect).__name__ != "NamedAxisEffect"
+
+
+REFERENCE_EFFECTS = {"ReadEffect", "WriteEffect", "AccumEffect", "InternalMutableArrayEffect"}
 
 
 class Foreign:
@@ -379,18 +411,25 @@ def _constant_node(value: Any) -> Expr:
 
 
 def read_graph(
-    closed: Any, save: Callable[..., Any] | None = None, known: Sequence[Any] = ()
+    closed: Any,
+    save: Callable[..., Any] | None = None,
+    known: Sequence[Any] = (),
+    cells: Sequence[int] = (),
 ) -> Graph:
     """A closed jaxpr as a graph of its own: a loop body, a branch, a rule.
 
     Args:
         save: policy of `jax.checkpoint`; what it saves becomes outputs after the others.
         known: values of the first inputs, which are then none.
+        cells: inputs that are references; what they hold at the end follows the outputs.
     """
     types = [_type_of_aval(v.aval) for v in closed.jaxpr.invars[len(known) :]]
     inputs = tuple(parameter(i, t) for i, t in enumerate(types))
     reader = _Reader(save)
-    outputs = reader.read(closed.jaxpr, closed.consts, (*map(_constant_node, known), *inputs))
+    held = {i: Cell(inputs[i]) for i in cells}
+    given = (held.get(i, node) for i, node in enumerate(inputs))
+    outputs = reader.read(closed.jaxpr, closed.consts, (*map(_constant_node, known), *given))
+    outputs += [c.value for c in held.values()]
     return reader.graph(inputs, (*outputs, *reader.saved), _argument_names(closed.jaxpr))
 
 
@@ -408,4 +447,7 @@ READERS = {
     **nested.readers(read_graph),
     **linalg.readers(read_graph),
     **sharded.readers(read_graph),
+    **references.CREATION,
 }
+WITH_CELLS = references.readers(read_graph)
+"""The readers of equations that have a `Cell` among their operands."""
