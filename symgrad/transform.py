@@ -27,6 +27,7 @@ from symgrad.arguments import (
 )
 from symgrad.compile import Executable, compile_program
 from symgrad.derive import refuse_effects
+from symgrad.emit.names import identifier
 from symgrad.emit.source import emit
 from symgrad.errors import ArgumentError, SymgradError
 from symgrad.expr import Expr, Type, fresh
@@ -175,7 +176,7 @@ class Transformed:
             plan, leaves = self._plan((), args, kwargs)
             return plan.rebuild(plan.executable.jitted(*leaves))
 
-        run.__name__ = run.__qualname__ = self.__name__
+        run.__name__ = run.__qualname__ = identifier(self.__name__, "program")
         # Unused arguments are kept so that they are checked to have values.
         return jax.jit(run, donate_argnums=self.donate_argnums, keep_unused=True)
 

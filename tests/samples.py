@@ -528,11 +528,15 @@ def _newton(x):
     )
 
 
+def _random_bits(x):
+    return lax.rng_bit_generator(jnp.argsort(x).astype(jnp.uint32), (3,))[1]
+
+
 BODIES = (
     _of(calls.custom_jvp, _half_slope, (2, 3)),
     _of(calls.custom_jvp, _polar, (3,), (3,), about="two results"),
     _of(calls.custom_vjp, _clipped_slope, (3,), (), forward=False),
-    _of(calls.opaque, lambda x: lax.nextafter(x, 2 * x), (3, 2), order=0, standalone=False),
+    _of(calls.opaque, _random_bits, (4,), order=0, standalone=False),
     _of(loops.scan, _recurrent, (3,), (4, 3)),
     _of(loops.scan, _closing_scan, (2, 2), (2,), (3, 2), about="closing over"),
     _of(
