@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
-from jax.experimental import io_callback
+from jax.experimental import io_callback, multihost_utils  # noqa: F401
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.extend.core import primitives
 from jax.extend.random import threefry_2x32
@@ -704,6 +704,8 @@ UNREACHED = {
     "empty2": "JAX makes it where it transposes a scan",
     "eval_jaxpr": "no public function makes it",
     "from_edtype": "no public dtype converts with it",
+    "global_array_to_host_local_array": "between the hosts of one program",
+    "host_local_array_to_global_array": "between the hosts of one program",
     "log_extend": "of JAX's experimental logs",
     "log_read": "of JAX's experimental logs",
     "new_box": "of JAX's experimental boxes",
