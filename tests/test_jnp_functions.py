@@ -513,7 +513,7 @@ def _orders() -> dict[str, Case]:
             "quantiles": (lambda x: jnp.quantile(x, at.astype(x.dtype)), (2, 5)),
             "unique": (partial(jnp.unique, size=5), tied(6)),
             "union1d": (partial(jnp.union1d, size=5), (3,), (3,)),
-            "digitize": (lambda x: jnp.digitize(x, grid), (6,)),
+            "digitize": (lambda x: jnp.digitize(x, jnp.asarray(grid, x.dtype)), (6,)),
             "interp": (lambda x, y: jnp.interp(x, jnp.asarray(grid, x.dtype), y), (6,), (4,)),
             "interp at places": (lambda x, p, y: jnp.interp(x, jnp.sort(p), y), (6,), (4,), (4,)),
         }
