@@ -6,8 +6,8 @@ from symgrad.tracing.homes import context as context
 from symgrad.tracing.homes import home_of as home_of
 from symgrad.tracing.homes import unsharded as unsharded
 from symgrad.tracing.jaxpr import Traced as Traced
-from symgrad.tracing.jaxpr import is_constant as is_constant
 from symgrad.tracing.jaxpr import trace as trace
-from symgrad.tracing.jaxpr import type_of as type_of
-from symgrad.tracing.jaxpr import with_weak_type as with_weak_type
 from symgrad.tracing.location import definition as definition
+from symgrad.tracing.values import is_constant as is_constant
+from symgrad.tracing.values import type_of as type_of
+from symgrad.tracing.values import with_weak_type as with_weak_type

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,10 +19,9 @@ import jax
 import jax.core
 import numpy as np
 from jax.extend import core as jex
-from jax.extend.core import primitives
 
 from symgrad.errors import Frame, OutputError, SymgradError
-from symgrad.expr import Captured, Expr, Type, captured, constant, item, parameter, results
+from symgrad.expr import Expr, Type, item, parameter, results
 from symgrad.ops import calls
 from symgrad.tracing import (
     foreign,
@@ -41,6 +40,8 @@ from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
 from symgrad.tracing.references import Cell
 from symgrad.tracing.special import SPECIAL, read_library
+from symgrad.tracing.unread import OBSERVERS, Foreign
+from symgrad.tracing.values import constant_node, literal_node, type_of_aval
 from symgrad.walk import Graph, Origin, Origins
 
 
@@ -59,33 +60,6 @@ class Traced:
     out_tree: Any
     out_types: tuple[Type, ...]
     out_homes: tuple[Home | None, ...]
-
-
-def type_of(leaf: Any) -> Type:
-    """The abstract value of an array, a Python number or a `jax.ShapeDtypeStruct`.
-
-    Raises:
-        TypeError: JAX knows no array type for it.
-    """
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return Type(tuple(leaf.shape), leaf.dtype, bool(leaf.weak_type))
-    aval = jax.typeof(leaf)
-    return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
-
-
-def is_constant(leaf: Any) -> bool:
-    """Whether what a traced function returns does not depend on what it was given."""
-    return not isinstance(leaf, jax.core.Tracer)
-
-
-def with_weak_type(value: Any, weak: bool) -> Any:
-    """`value` with JAX's weak-type flag set as wanted, which no public function does."""
-    aval = jax.typeof(value)
-    if bool(getattr(aval, "weak_type", False)) == weak:
-        return value
-    return primitives.convert_element_type_p.bind(
-        value, new_dtype=aval.dtype, weak_type=weak, sharding=None
-    )
 
 
 def trace(
@@ -129,7 +103,7 @@ def trace(
         reader.origins.update((i, Origin(name=n)) for i, n in zip(inputs, names, strict=False))
         outputs = reader.read(closed.jaxpr, closed.consts, inputs)
     graph = reader.graph(inputs, outputs, tuple(names))
-    out_types = tuple(_type_of_aval(a) for a in closed.out_avals)
+    out_types = tuple(type_of_aval(a) for a in closed.out_avals)
     return Traced(graph, out_tree, out_types, tuple(map(home_of_aval, closed.out_avals)))
 
 
@@ -163,10 +137,10 @@ class _Reader:
 
     def read(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
         env: dict[Any, Any] = dict(zip(jaxpr.invars, args, strict=True))
-        env.update((v, _constant_node(c)) for v, c in zip(jaxpr.constvars, consts, strict=True))
+        env.update((v, constant_node(c)) for v, c in zip(jaxpr.constvars, consts, strict=True))
 
         def value(atom: Any) -> Any:
-            return _literal_node(atom) if isinstance(atom, jex.Literal) else env[atom]
+            return literal_node(atom) if isinstance(atom, jex.Literal) else env[atom]
 
         for eqn in jaxpr.eqns:
             operands = [value(v) for v in eqn.invars]
@@ -259,7 +233,7 @@ def _read_known(eqn: Any, operands: Sequence[Any]) -> Expr | Sequence[Any] | Non
     understood = _understood(reader)
     given = {}
     if "result_types" in understood:
-        given["result_types"] = [_type_of_aval(v.aval) for v in eqn.outvars]
+        given["result_types"] = [type_of_aval(v.aval) for v in eqn.outvars]
     for key, value in eqn.params.items():
         if key in understood:
             given[key] = _plain(value)
@@ -333,81 +307,17 @@ def _is_effect(effect: Any, eqn: Any, operands: Sequence[Any]) -> bool:
 REFERENCE_EFFECTS = {"ReadEffect", "WriteEffect", "AccumEffect", "InternalMutableArrayEffect"}
 
 
-class Foreign:
-    """A JAX primitive with its parameters, callable; equal only to itself."""
-
-    __slots__ = ("params", "primitive")
-
-    def __init__(self, primitive: Any, params: Mapping[str, Any]):
-        self.primitive, self.params = primitive, dict(params)
-
-    def __call__(self, *args: Any) -> Any:
-        functions, params = (), self.primitive.get_bind_params(self.params)
-        if isinstance(params, tuple):
-            functions, params = params
-        found = self.primitive.bind(*functions, *args, **params)
-        alone = self.primitive.multiple_results and len(found) == 1
-        return found[0] if alone else found
-
-
 def _foreign_node(eqn: Any, operands: Sequence[Expr]) -> Expr:
     """A primitive that is left to JAX."""
     name, call = eqn.primitive.name, Foreign(eqn.primitive, eqn.params)
     if name in OBSERVERS:
         return calls.effect(*operands, name=name, call=call, text=OBSERVERS[name](**eqn.params))
-    types = tuple(_type_of_aval(v.aval) for v in eqn.outvars)
+    types = tuple(type_of_aval(v.aval) for v in eqn.outvars)
     if not foreign.has_rule(eqn.primitive):
         return calls.opaque(*operands, name=name, call=call, types=types)
     inputs = tuple(parameter(i, o.type) for i, o in enumerate(operands))
     body = Graph(inputs, results(calls.opaque(*inputs, name=name, call=call, types=types)))
     return foreign.with_rules(read_graph, eqn, operands, body)
-
-
-def _print_source(*, fmt: str, in_tree: Any, ordered: bool, static_args: Any, **_: Any) -> str:
-    """`jax.debug.print` as it was called; empty if some of what it prints is no array."""
-    if static_args:
-        return ""
-    names = [f"xs[{i}]" for i in range(in_tree.num_leaves)]
-    args, kwargs = jax.tree.unflatten(in_tree, names)
-    shown = [_quoted(fmt), *args, *(f"{k}={v}" for k, v in kwargs.items())]
-    if not all(isinstance(a, str) for a in (*args, *kwargs.values())):
-        return ""
-    text = f"jax.debug.print({', '.join(shown)}{', ordered=True' if ordered else ''})"
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _quoted(text: str) -> str:
-    """A string literal in double quotes where that takes no escapes."""
-    literal = ascii(text)
-    return literal if '"' in literal else f'"{literal[1:-1]}"'
-
-
-OBSERVERS: dict[str, Callable[..., str]] = {
-    "debug_print": _print_source,
-    "debug_callback": lambda **_: "",
-    "dce_sink": lambda **_: "",
-    "inspect_sharding": lambda **_: "",
-}
-"""Primitives that only show their operands to the world outside, and how each is written."""
-
-
-def _type_of_aval(aval: Any) -> Type:
-    return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
-
-
-def _literal_node(atom: Any) -> Expr:
-    if np.ndim(atom.val):
-        return _constant_node(atom.val)
-    return constant(atom.val, atom.aval.dtype, bool(getattr(atom.aval, "weak_type", False)))
-
-
-def _constant_node(value: Any) -> Expr:
-    """A number becomes a literal, an array is captured by reference."""
-    extended = jax.dtypes.issubdtype(jax.typeof(value).dtype, jax.dtypes.extended)
-    if np.ndim(value) == 0 and not extended and not isinstance(value, jax.core.Tracer):
-        aval = jax.typeof(value)
-        return constant(np.asarray(value), aval.dtype, bool(getattr(aval, "weak_type", False)))
-    return captured(array=Captured(value))
 
 
 def read_graph(
@@ -423,12 +333,12 @@ def read_graph(
         known: values of the first inputs, which are then none.
         cells: inputs that are references; what they hold at the end follows the outputs.
     """
-    types = [_type_of_aval(v.aval) for v in closed.jaxpr.invars[len(known) :]]
+    types = [type_of_aval(v.aval) for v in closed.jaxpr.invars[len(known) :]]
     inputs = tuple(parameter(i, t) for i, t in enumerate(types))
     reader = _Reader(save)
     held = {i: Cell(inputs[i]) for i in cells}
     given = (held.get(i, node) for i, node in enumerate(inputs))
-    outputs = reader.read(closed.jaxpr, closed.consts, (*map(_constant_node, known), *given))
+    outputs = reader.read(closed.jaxpr, closed.consts, (*map(constant_node, known), *given))
     outputs += [c.value for c in held.values()]
     return reader.graph(inputs, (*outputs, *reader.saved), _argument_names(closed.jaxpr))
 
