@@ -20,11 +20,11 @@ def type_of(leaf: Any) -> Type:
     """
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return Type(tuple(leaf.shape), leaf.dtype, bool(leaf.weak_type))
-    aval = jax.typeof(leaf)
-    return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
+    return type_of_aval(jax.typeof(leaf))
 
 
 def type_of_aval(aval: Any) -> Type:
+    """The type that an abstract value of JAX's has in a graph."""
     return Type(tuple(aval.shape), aval.dtype, bool(getattr(aval, "weak_type", False)))
 
 
@@ -44,6 +44,7 @@ def with_weak_type(value: Any, weak: bool) -> Any:
 
 
 def literal_node(atom: Any) -> Expr:
+    """The node of a constant that stands in an equation."""
     if np.ndim(atom.val):
         return constant_node(atom.val)
     return constant(atom.val, atom.aval.dtype, bool(getattr(atom.aval, "weak_type", False)))
