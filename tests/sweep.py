@@ -90,7 +90,7 @@ def _sweep(variants: Sequence[Variant], wanted: Sequence[str]) -> dict[Variant, 
     operands = [(p.args, o.args) for p, o in zip(problems, others, strict=True)]
     found = compiled_together(everything, operands)
     return {
-        v: {w: Outcome(w, ours[w], theirs[w], _tolerance(v, w), _scale(v)) for w in theirs}
+        v: {w: Outcome(w, ours[w], theirs[w], _tolerance(v), _scale(v)) for w in theirs}
         for v, (ours, theirs) in zip(variants, found, strict=True)
     }
 
@@ -119,27 +119,15 @@ def _refused() -> None:
     raise NotImplementedError("JAX says so when it compiles")
 
 
-def _tolerance(variant: Variant, what: str) -> float:
-    """That of the narrowest type that takes part; complex numbers are pairs of floats.
-
-    In half precision JAX's own second derivatives are off by as much again.
-    """
-    twice = _half(variant) and what in COLUMNS["second order"]
-    return TOLERANCE[_narrowest(variant).name] * (2 if twice else 1)
+def _tolerance(variant: Variant) -> float:
+    """That of the narrowest type that takes part; complex numbers are pairs of floats."""
+    narrowest = min(_floats(variant), key=lambda d: jnp.finfo(d).bits, default=jnp.float32)
+    return TOLERANCE[jnp.dtype(narrowest).name]
 
 
 def _scale(variant: Variant) -> float:
     """Rounding errors in half precision are those of the operands, of size 1."""
-    return 1.0 if _half(variant) else 0.0
-
-
-def _half(variant: Variant) -> bool:
-    return jnp.finfo(_narrowest(variant)).bits == 16
-
-
-def _narrowest(variant: Variant) -> np.dtype:
-    floats = _floats(variant)
-    return jnp.dtype(min(floats, key=lambda d: jnp.finfo(d).bits, default=jnp.float32))
+    return 1.0 if _tolerance(variant) > 1e-3 else 0.0
 
 
 def _floats(variant: Variant) -> list[np.dtype]:
