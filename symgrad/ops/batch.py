@@ -7,7 +7,15 @@ from typing import Any
 
 from symgrad.derive import Slot, pushforward
 from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, literal, results
-from symgrad.ops.bodies import as_given, as_tuple, as_types, graph_flops, numbers, pulled_back
+from symgrad.ops.bodies import (
+    as_given,
+    as_tuple,
+    as_types,
+    fresh_slots,
+    graph_flops,
+    numbers,
+    pulled_back,
+)
 from symgrad.ops.shape import reduce_sum
 from symgrad.walk import Graph, bind, dependents, substitute, topological
 
@@ -37,9 +45,7 @@ def _outside(ans: Expr) -> tuple[list[Expr], dict[Expr, Expr]]:
 
 def _batched_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     body, closed = ans.params["body"], ans.params["closed"]
-    inside = [
-        None if t is None else fresh(i.type) for t, i in zip(tangents, body.inputs, strict=True)
-    ]
+    inside = fresh_slots(tangents, body.inputs)
     pushed = pushforward(body.outputs, body.inputs, inside, body.origins)
     rows, outer = _outside(ans)
     for own, given in zip(inside[:closed], tangents, strict=False):
@@ -62,9 +68,7 @@ def _batched_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) ->
     """What every row shares gets the sum of the rows' cotangents."""
     body, closed = ans.params["body"], ans.params["closed"]
     cotangents = as_tuple(given)
-    seeds = [
-        None if g is None else fresh(o.type) for g, o in zip(cotangents, body.outputs, strict=True)
-    ]
+    seeds = fresh_slots(cotangents, body.outputs)
     pulled = pulled_back(body, seeds, wanted)
     rows, outer = _outside(ans)
     present = [(i, c) for i, c in enumerate(pulled) if c is not None]

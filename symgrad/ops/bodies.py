@@ -31,6 +31,11 @@ def instantiate(slot: Slot, like: Expr) -> Expr:
     return zeros(like.type) if slot is None else slot
 
 
+def fresh_slots(slots: Sequence[Slot], like: Sequence[Expr]) -> list[Slot]:
+    """New variables for tangents or cotangents of `like`, none for those that are zero."""
+    return [None if s is None else fresh(e.type) for s, e in zip(slots, like, strict=True)]
+
+
 def plain_function(name: str, graph: Graph) -> LocalFunction:
     """One parameter per input, a tuple of all outputs."""
     inputs, outputs = range(len(graph.inputs)), range(len(graph.outputs))

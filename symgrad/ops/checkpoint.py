@@ -11,6 +11,7 @@ from symgrad.ops.bodies import (
     as_given,
     as_tuple,
     as_types,
+    fresh_slots,
     graph_flops,
     group_source,
     plain_function,
@@ -53,9 +54,7 @@ def _checkpoint_type(*operands: Type, body: Graph, kept: int) -> Types:
 def _checkpoint_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     """The tangents are a checkpointed call too, of primals and tangents."""
     body = ans.params["body"]
-    inside = [
-        None if t is None else fresh(i.type) for t, i in zip(tangents, body.inputs, strict=True)
-    ]
+    inside = fresh_slots(tangents, body.inputs)
     pushed = pushforward(body.outputs, body.inputs, inside, body.origins)
     joined = bind((*body.inputs, *inside), pushed)
     if not joined.outputs:
@@ -75,9 +74,7 @@ def _checkpoint_pull(
     """
     body, kept = ans.params["body"], ans.params["kept"]
     cotangents = as_tuple(given)
-    seeds = [
-        None if g is None else fresh(o.type) for g, o in zip(cotangents, body.outputs, strict=True)
-    ]
+    seeds = fresh_slots(cotangents, body.outputs)
     pulled = pulled_back(body, seeds, wanted)
     present = [p for p in pulled if p is not None]
     first = len(body.outputs) - kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from symgrad.derive import Slot
@@ -13,6 +14,7 @@ from symgrad.ops.bodies import (
     as_given,
     as_tuple,
     as_types,
+    fresh_slots,
     graph_flops,
     group_source,
     instantiate,
@@ -52,59 +54,88 @@ def _scan_source(e: Expr) -> str:
     return f"lax.scan({{body}}, {init}, {group_source(start, stacked)}{options})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A value that every iteration reads: the body's input, and what the loop is given for it."""
+
+    input: Expr
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """A value that goes from iteration to iteration: `after` is what the next one starts from."""
+
+    input: Expr
+    start: Expr
+    after: Expr
+
+
+def _scanned(
+    consts: Sequence[_Read],
+    carries: Sequence[_Carried],
+    slices: Sequence[_Read],
+    emitted: Sequence[Expr],
+    **options: Any,
+) -> tuple[Expr, ...]:
+    """The last values of the carries, then what all iterations emit."""
+    inputs = (*(c.input for c in consts), *(c.input for c in carries), *(s.input for s in slices))
+    operands = (
+        *(c.operand for c in consts),
+        *(c.start for c in carries),
+        *(s.operand for s in slices),
+    )
+    body = bind(inputs, (*(c.after for c in carries), *emitted))
+    return results(scan(*operands, body=body, consts=len(consts), carry=len(carries), **options))
+
+
 def _scan_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     """A scan whose carry and slices are pairs of primal and tangent."""
     p = ans.params
     body, consts, carry = p["body"], p["consts"], p["carry"]
-    inside: list[Slot] = [
-        None if t is None else fresh(i.type) for t, i in zip(tangents, body.inputs, strict=True)
-    ]
+    start, count = consts + carry, len(body.outputs)
+    inside = fresh_slots(tangents, body.inputs)
     pushed = advance(body, inside, consts, carry)
-    start = consts + carry
-    varying = [i for i in range(carry) if inside[consts + i] is not None]
-    stacked = [i for i in range(carry, len(pushed)) if pushed[i] is not None]
-
-    def paired(primals: Sequence[Expr], duals: Sequence[Slot]) -> tuple[Expr, ...]:
-        return (*primals, *(d for d in duals if d is not None))
-
-    outer = [
-        instantiate(t, a) if inner is not None else None
-        for t, a, inner in zip(tangents, args, inside, strict=True)
+    primals = [_Read(i, a) for i, a in zip(body.inputs, args, strict=True)]
+    duals = [
+        None if inner is None else _Read(inner, instantiate(t, a))
+        for inner, t, a in zip(inside, tangents, args, strict=True)
     ]
-    groups = (slice(0, consts), slice(consts, start), slice(start, None))
-    inputs = sum((paired(body.inputs[g], inside[g]) for g in groups), ())
-    operands = sum((paired(args[g], outer[g]) for g in groups), ())
-    outputs = (
-        *body.outputs[:carry],
-        *(instantiate(pushed[i], body.outputs[i]) for i in varying),
-        *body.outputs[carry:],
-        *(pushed[i] for i in stacked),
+    varying = [i for i in range(carry) if duals[consts + i] is not None]
+    emitted = [(i, t) for i, t in enumerate(pushed) if i >= carry and t is not None]
+
+    def both(first: int, last: int) -> list[_Read]:
+        return [*primals[first:last], *(d for d in duals[first:last] if d is not None)]
+
+    after = (*body.outputs[:carry], *(instantiate(pushed[i], body.outputs[i]) for i in varying))
+    states = zip(both(consts, start), after, strict=True)
+    found = _scanned(
+        both(0, consts),
+        [_Carried(c.input, c.operand, a) for c, a in states],
+        both(start, len(args)),
+        (*body.outputs[carry:], *(t for _, t in emitted)),
+        length=p["length"],
+        reverse=p["reverse"],
+        unroll=p["unroll"],
     )
-    found = results(
-        scan(
-            *operands,
-            body=bind(inputs, outputs),
-            consts=consts + sum(t is not None for t in outer[:consts]),
-            carry=carry + len(varying),
-            length=p["length"],
-            reverse=p["reverse"],
-            unroll=p["unroll"],
-        )
-    )
-    slots: list[Slot] = [None] * len(pushed)
-    for k, i in enumerate(varying):
-        slots[i] = found[carry + k]
-    for k, i in enumerate(stacked):
-        slots[i] = found[len(body.outputs) + len(varying) + k]
-    return as_given(slots)
+    last, rest = found[carry : carry + len(varying)], found[count + len(varying) :]
+    slots = dict(zip((*varying, *(i for i, _ in emitted)), (*last, *rest), strict=True))
+    return as_given([slots.get(i) for i in range(count)])
 
 
 def _retreat(
-    body: Graph, cotangents: list[Slot], wanted: Sequence[bool], consts: int, carry: int
+    body: Graph, outer: Sequence[Slot], wanted: Sequence[bool], consts: int, carry: int
 ) -> tuple[list[Slot], list[Slot]]:
-    """Cotangents of the body's inputs, once the set of carries that matter has settled."""
+    """Cotangents of the body's outputs and inputs, for a loop whose results have those of `outer`.
+
+    A carry has one if it matters to a later iteration.
+    """
+    varying = varying_inputs(body, wanted, consts, carry)
+    fixed = {i for i in range(carry) if not varying[consts + i]}
+    reached = [None if i in fixed else g for i, g in enumerate(outer)]
+    cotangents = fresh_slots(reached, body.outputs)
     while True:
-        pulled = pulled_back(body, cotangents, wanted)
+        pulled = pulled_back(body, cotangents, varying)
         settled = True
         for i in range(carry):
             if pulled[consts + i] is not None and cotangents[i] is None:
@@ -122,62 +153,61 @@ def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tu
     p = ans.params
     body, consts, carry = p["body"], p["consts"], p["carry"]
     outer = as_tuple(given)
-    varying = varying_inputs(body, wanted, consts, carry)
-    constant = {i for i in range(carry) if not varying[consts + i]}
-    seeds = [
-        None if g is None or i in constant else fresh(o.type)
-        for i, (g, o) in enumerate(zip(outer, body.outputs, strict=True))
-    ]
-    seeds, pulled = _retreat(body, seeds, varying, consts, carry)
-    start = consts + carry
-    sources = [s for s in seeds if s is not None]
-    kept = {*body.inputs[:consts], *body.inputs[start:], *body.outputs[carry:]}
-    kept_values = residuals(pulled, sources, body, kept)
-    changing = dependents(topological(body.outputs + tuple(kept_values)), body.inputs[consts:])
-    invariant = [r for r in kept_values if r not in changing]
-    slices = [r for r in kept_values if r in changing]
-    stacked = _stacked_residuals(slices, ans, args)
+    seeds, pulled = _retreat(body, outer, wanted, consts, carry)
+    fixed, slices = _kept_values(ans, pulled, seeds, args)
 
-    carried = [i for i in range(carry) if seeds[i] is not None]
-    summed = [i for i in range(consts) if pulled[i] is not None]
-    emitted = [i for i in range(start, len(body.inputs)) if pulled[i] is not None]
-    totals = [fresh(body.inputs[i].type) for i in summed]
-    incoming = [i for i in range(carry, len(seeds)) if seeds[i] is not None]
-    inputs = (
-        *invariant,
-        *(seeds[i] for i in carried),
-        *totals,
-        *slices,
-        *(seeds[i] for i in incoming),
-    )
-    outputs = (
-        *(instantiate(pulled[consts + i], body.inputs[consts + i]) for i in carried),
-        *(t + pulled[i] for t, i in zip(totals, summed, strict=True)),
-        *(pulled[i] for i in emitted),
-    )
-    operands = (
-        *substitute(invariant, dict(zip(body.inputs[:consts], args[:consts], strict=True))),
-        *(instantiate(outer[i], body.outputs[i]) for i in carried),
-        *(zeros(t.type) for t in totals),
-        *stacked,
-        *(outer[i] for i in incoming),
-    )
-    found = results(
-        scan(
-            *operands,
-            body=bind(inputs, outputs),
-            consts=len(invariant),
-            carry=len(carried) + len(totals),
-            length=p["length"],
-            reverse=not p["reverse"],
-            unroll=p["unroll"],
+    present = [(i, slot) for i, slot in enumerate(pulled) if slot is not None]
+    summed = [(i, slot) for i, slot in present if i < consts]
+    emitted = [(i, slot) for i, slot in present if i >= consts + carry]
+    carried = [(i, seed) for i, seed in enumerate(seeds[:carry]) if seed is not None]
+    incoming = [
+        _Read(seed, slot)
+        for seed, slot in zip(seeds[carry:], outer[carry:], strict=True)
+        if seed is not None
+    ]
+    states = [
+        _Carried(
+            seed,
+            start=instantiate(outer[i], body.outputs[i]),
+            after=instantiate(pulled[consts + i], body.inputs[consts + i]),
         )
+        for i, seed in carried
+    ]
+    found = _scanned(
+        fixed,
+        [*states, *(_total(slot, body.inputs[i].type) for i, slot in summed)],
+        [*slices, *incoming],
+        [slot for _, slot in emitted],
+        length=p["length"],
+        reverse=not p["reverse"],
+        unroll=p["unroll"],
     )
-    slots: list[Slot] = [None] * len(args)
-    targets = [consts + i for i in carried] + summed + emitted
-    for i, slot in zip(targets, found, strict=True):
-        slots[i] = slot
-    return tuple(slots)
+    targets = (*(consts + i for i, _ in carried), *(i for i, _ in (*summed, *emitted)))
+    slots = dict(zip(targets, found, strict=True))
+    return tuple(slots.get(i) for i in range(len(args)))
+
+
+def _total(term: Expr, type: Type) -> _Carried:
+    """The sum of a value over all iterations."""
+    total = fresh(type)
+    return _Carried(total, zeros(type), total + term)
+
+
+def _kept_values(
+    ans: Expr, pulled: Sequence[Slot], seeds: Sequence[Slot], args: Sequence[Expr]
+) -> tuple[list[_Read], list[_Read]]:
+    """What the body of a scan's derivative reads of the scan: the same always, and in slices."""
+    p = ans.params
+    body, consts, carry = p["body"], p["consts"], p["carry"]
+    closed, sliced = body.inputs[:consts], body.inputs[consts + carry :]
+    have = {*closed, *sliced, *body.outputs[carry:]}
+    kept = residuals(pulled, [s for s in seeds if s is not None], body, have)
+    changing = dependents(topological(body.outputs + tuple(kept)), body.inputs[consts:])
+    fixed = [r for r in kept if r not in changing]
+    slices = [r for r in kept if r in changing]
+    outside = substitute(fixed, dict(zip(closed, args[:consts], strict=True)))
+    stacked = _stacked_residuals(slices, ans, args)
+    return list(map(_Read, fixed, outside)), list(map(_Read, slices, stacked))
 
 
 def _stacked_residuals(slices: Sequence[Expr], ans: Expr, args: Sequence[Expr]) -> list[Expr]:
@@ -240,10 +270,7 @@ def _while_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     body, condition = p["body"], p["condition"]
     first, second = p["condition_consts"], p["body_consts"]
     start = first + second
-    inside: list[Slot] = [
-        None if t is None else fresh(i.type)
-        for t, i in zip(tangents[first:], body.inputs, strict=True)
-    ]
+    inside = fresh_slots(tangents[first:], body.inputs)
     pushed = advance(body, inside, second, len(args) - start)
     varying = [i for i in range(len(body.outputs)) if inside[second + i] is not None]
     duals = [inside[second + i] for i in varying]

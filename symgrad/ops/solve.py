@@ -14,6 +14,7 @@ from symgrad.ops.bodies import (
     as_given,
     as_tuple,
     as_types,
+    fresh_slots,
     graph_flops,
     group_source,
     instantiate,
@@ -171,7 +172,7 @@ def _moved(e: Expr, tangents: Sequence[Slot], x: Sequence[Expr]) -> list[Slot]:
     """A' x: what the operator becomes when the values it closes over move."""
     matvec, count = e.params["matvec"], e.params["counts"][0]
     inputs = matvec.inputs[:count]
-    inside = [None if t is None else fresh(i.type) for t, i in zip(tangents, inputs, strict=True)]
+    inside = fresh_slots(tangents, inputs)
     pushed = pushforward(matvec.outputs, inputs, inside, matvec.origins)
     outer = dict(zip(matvec.inputs, (*e.args[:count], *x), strict=True))
     outer |= {

@@ -8,7 +8,8 @@ what it computes becomes part of the graph. The rules of JAX's own primitives ar
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,7 +19,9 @@ from jax.interpreters import ad
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr
 from symgrad.ops import calls, shape
-from symgrad.tracing.nested import ReadGraph, with_zero_tangents
+from symgrad.tracing.custom import traced, with_tangents
+from symgrad.tracing.nested import ReadGraph
+from symgrad.tracing.values import type_of_aval
 from symgrad.walk import Graph
 
 
@@ -50,67 +53,81 @@ def _of_jax(function: Any) -> bool:
     return (getattr(function, "__module__", None) or "jax").partition(".")[0] == "jax"
 
 
-def with_rules(read_graph: ReadGraph, eqn: Any, operands: Sequence[Expr], body: Graph) -> Expr:
-    """A node that runs as `body` does and knows the rules of the primitive that is in it."""
-    primitive, params = eqn.primitive, eqn.params
-    avals, outs = [v.aval for v in eqn.invars], [v.aval for v in eqn.outvars]
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules of a primitive with its parameters, on operands and to results of these types."""
 
-    def rule(moving: calls.Flags) -> Graph:
+    read_graph: ReadGraph
+    primitive: Primitive
+    params: dict[str, Any]
+    operands: Sequence[Any]
+    results: Sequence[Any]
+
+    def rule(self, moving: calls.Flags) -> Graph:
         """Results and their tangents as a function of operands and the tangents that move."""
-        zeros: list[bool] = []
+        count, avals = len(self.results), [*self.operands, *_only(self.operands, moving)]
+        push = functools.partial(self._push, moving)
+        graph, found = traced(self.read_graph, push, avals)
+        full = with_tangents(graph, graph.outputs[:count], found[count:])
+        return calls.inline_custom_below(full, graph.inputs[len(self.operands) :])
 
-        def push(*values: Any) -> list[Any]:
-            tangents = iter(values[len(avals) :])
-            given = [next(tangents) if m else _zero(a) for m, a in zip(moving, avals, strict=True)]
-            pushed = ad.primitive_jvps[primitive](values[: len(avals)], given, **params)
-            found, dots = pushed if primitive.multiple_results else ([p] for p in pushed)
-            zeros[:] = [isinstance(d, ad.Zero) for d in dots]
-            return [*found, *(d for d, zero in zip(dots, zeros, strict=True) if not zero)]
+    def _push(self, moving: calls.Flags, *values: Any) -> list[Any]:
+        """Results, and a tangent of each: None for zero."""
+        primals, tangents = values[: len(moving)], iter(values[len(moving) :])
+        given = [
+            next(tangents) if m else _zero(a) for m, a in zip(moving, self.operands, strict=True)
+        ]
+        pushed = ad.primitive_jvps[self.primitive](primals, given, **self.params)
+        found, dots = pushed if self.primitive.multiple_results else ([p] for p in pushed)
+        return [*found, *map(_unless_zero, dots)]
 
-        graph = _traced(read_graph, push, [*avals, *_only(avals, moving)])
-        tangents = graph.inputs[len(avals) :]
-        return calls.inline_custom_below(with_zero_tangents(graph, zeros), tangents)
-
-    def backward(linear: calls.Flags) -> Graph:
+    def backward(self, linear: calls.Flags) -> Graph:
         """Cotangents of the linear operands as a function of the others and of cotangents."""
-        transpose = ad.primitive_transposes.get(primitive)
-        if transpose is None:
-            raise NoDerivativeError(
-                f"`{primitive.name}` has no transpose, which reverse mode needs",
-                fix="use forward mode (sg.jvp, sg.jacfwd), or register a transpose with JAX",
-            )
-        constants = _only(avals, [not i for i in linear])
-        absent: list[bool] = []
-
-        def pull(*values: Any) -> list[Any]:
-            known, given = iter(values), iter(values[len(constants) :])
-            args = [
-                ad.UndefinedPrimal(a) if i else next(known)
-                for i, a in zip(linear, avals, strict=True)
-            ]
-            slots = [next(given) if _inexact(a) else _zero(a) for a in outs]
-            pulled = transpose(slots if primitive.multiple_results else slots[0], *args, **params)
-            found = _only(pulled, linear)
-            absent[:] = [f is None or isinstance(f, ad.Zero) for f in found]
-            return [f for f, a in zip(found, absent, strict=True) if not a]
-
-        graph = _traced(read_graph, pull, [*constants, *filter(_inexact, outs)])
-        found = iter(graph.outputs)
-        types = [o.type for o in _only(operands, linear)]
-        full = [shape.zeros(t) if a else next(found) for a, t in zip(absent, types, strict=True)]
+        constants = _only(self.operands, [not i for i in linear])
+        avals = [*constants, *filter(_inexact, self.results)]
+        graph, found = traced(self.read_graph, functools.partial(self._pull, linear), avals)
+        types = [type_of_aval(a) for a in _only(self.operands, linear)]
+        full = [shape.zeros(t) if f is None else f for f, t in zip(found, types, strict=True)]
         return Graph(graph.inputs, tuple(full), (), graph.origins)
 
+    def _pull(self, linear: calls.Flags, *values: Any) -> list[Any]:
+        """Cotangents of the linear operands, None for zero."""
+        transpose = ad.primitive_transposes.get(self.primitive)
+        if transpose is None:
+            raise NoDerivativeError(
+                f"`{self.primitive.name}` has no transpose, which reverse mode needs",
+                fix="use forward mode (sg.jvp, sg.jacfwd), or register a transpose with JAX",
+            )
+        known, given = iter(values), iter(values[linear.count(False) :])
+        operands = [
+            ad.UndefinedPrimal(a) if i else next(known)
+            for i, a in zip(linear, self.operands, strict=True)
+        ]
+        slots = [next(given) if _inexact(a) else _zero(a) for a in self.results]
+        cotangents = slots if self.primitive.multiple_results else slots[0]
+        pulled = transpose(cotangents, *operands, **self.params)
+        return [_unless_zero(p) for p in _only(pulled, linear)]
+
+
+def with_rules(read_graph: ReadGraph, eqn: Any, operands: Sequence[Expr], body: Graph) -> Expr:
+    """A node that runs as `body` does and knows the rules of the primitive that is in it."""
+    avals, outs = [v.aval for v in eqn.invars], [v.aval for v in eqn.outvars]
+    rules = _Rules(read_graph, eqn.primitive, eqn.params, avals, outs)
     return calls.foreign(
-        *operands, body=body, rule=calls.Rule(rule), backward=calls.Rule(backward), linear=()
+        *operands,
+        body=body,
+        rule=calls.Rule(rules.rule),
+        backward=calls.Rule(rules.backward),
+        linear=(),
     )
-
-
-def _traced(read_graph: ReadGraph, function: Callable[..., Any], avals: Sequence[Any]) -> Graph:
-    return read_graph(jax.make_jaxpr(function)(*avals))
 
 
 def _only(values: Sequence[Any], flags: Sequence[bool]) -> list[Any]:
     return [v for v, f in zip(values, flags, strict=True) if f]
+
+
+def _unless_zero(value: Any) -> Any:
+    return None if isinstance(value, ad.Zero) else value
 
 
 def _zero(aval: Any) -> ad.Zero:

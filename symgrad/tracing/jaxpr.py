@@ -24,6 +24,7 @@ from symgrad.errors import Frame, OutputError, SymgradError
 from symgrad.expr import Expr, Type, item, parameter, results
 from symgrad.ops import calls
 from symgrad.tracing import (
+    custom,
     foreign,
     indexing,
     linalg,
@@ -34,9 +35,8 @@ from symgrad.tracing import (
     special,
 )
 from symgrad.tracing.homes import Home, home_of_aval, struct
-from symgrad.tracing.location import Place, definition, place_of, user_file
+from symgrad.tracing.location import Place, definition, definition_of, place_of, user_file
 from symgrad.tracing.mistakes import explained
-from symgrad.tracing.nested import definition_of
 from symgrad.tracing.primitives import PLAIN
 from symgrad.tracing.references import Cell
 from symgrad.tracing.special import SPECIAL, read_library
@@ -355,6 +355,7 @@ READERS = {
     **special.readers(read_graph),
     **indexing.readers(read_graph),
     **nested.readers(read_graph),
+    **custom.readers(read_graph),
     **linalg.readers(read_graph),
     **sharded.readers(read_graph),
     **references.CREATION,

@@ -90,3 +90,9 @@ def definition(fun: Callable[..., Any]) -> Frame | None:
         return None
     first = code.co_firstlineno
     return Frame(code.co_filename, first, 0, first + 1, 0, code.co_name)
+
+
+def definition_of(jaxpr: Any) -> str:
+    """Name, file and line of the Python function behind a jaxpr, as JAX writes them."""
+    info = jaxpr.debug_info
+    return info.func_src_info or "" if info is not None else ""

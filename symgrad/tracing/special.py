@@ -15,7 +15,8 @@ from symgrad.expr import Expr, Shape, literal_value
 from symgrad.ops import pointwise, random, special
 from symgrad.ops.calls import Rule
 from symgrad.ops.shape import broadcast
-from symgrad.tracing.nested import ReadGraph, definition_of
+from symgrad.tracing.location import definition_of
+from symgrad.tracing.nested import ReadGraph
 from symgrad.tracing.primitives import direct
 
 
