@@ -28,6 +28,7 @@ LAYERS = (
     ("ops.reduce",),
     ("derive",),
     ("ops",),
+    ("structure",),
     ("pattern", "cost"),
     ("rewrite",),
     ("laws",),
