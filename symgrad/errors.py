@@ -110,6 +110,10 @@ class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
     """
 
 
+class NoExactValueError(SymgradError, NotImplementedError):
+    """A value to any number of digits was asked for where only floating point has one."""
+
+
 class MissingTransposeError(NoDerivativeError, TypeError):
     """A linear solve in reverse mode without a way to solve the transposed equations.
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("ops.reduce",),
     ("derive",),
     ("ops",),
-    ("structure",),
+    ("structure", "exact"),
     ("pattern", "cost"),
     ("rewrite",),
     ("laws",),
