@@ -12,9 +12,10 @@ an array on the way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from symgrad import masks
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import (
     Constant,
@@ -159,7 +160,7 @@ def active_nodes(order: Sequence[Expr], wrt: Sequence[Expr]) -> set[Expr]:
 
 def _accumulate(pending: dict[Expr, Slot], node: Expr, contribution: Expr) -> None:
     earlier = pending.get(node)
-    pending[node] = contribution if earlier is None else earlier + contribution
+    pending[node] = contribution if earlier is None else masks.total(earlier, contribution)
 
 
 def _record(
@@ -193,12 +194,11 @@ def _pull(
     match fact:
         case Pointwise(partials):
             return [
-                None if p is None or a not in active else _fit(p(cotangent, node, *args), a)
+                None if p is None or a not in active else _fit(_partial(p, cotangent, node), a)
                 for p, a in zip(partials, args, strict=True)
             ]
-        case Linear(adjoint, operands):
-            found = adjoint(cotangent, node, *args)
-            found = found if isinstance(found, tuple) else (found,)
+        case Linear(_, operands):
+            found = masks.through_linear(cotangent, node, fact)
             slots: list[Slot] = [None] * len(args)
             for i, slot in zip(operands or range(len(args)), found, strict=True):
                 slots[i] = slot
@@ -219,6 +219,10 @@ def _pull(
             raise no_derivative(node, origins)
 
 
+def _partial(partial: Callable[..., Expr], cotangent: Expr, node: Expr) -> Expr:
+    return masks.through_pointwise(cotangent, lambda g: partial(g, node, *node.args))
+
+
 def _placed(
     error: NoDerivativeError, node: Expr, origins: Mapping[Expr, Origin]
 ) -> NoDerivativeError:
@@ -232,7 +236,7 @@ def _pull_item(node: Expr, cotangent: Expr, pending: dict[Expr, Any]) -> None:
     (owner,) = node.args
     slots: list[Slot] = list(pending.get(owner) or (None,) * len(owner.type))
     index = node.params["index"]
-    slots[index] = cotangent if slots[index] is None else slots[index] + cotangent
+    slots[index] = cotangent if slots[index] is None else masks.total(slots[index], cotangent)
     pending[owner] = tuple(slots)  # type: ignore[assignment]
 
 

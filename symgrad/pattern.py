@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from symgrad.expr import Expr, Op, Operand, Type, literal_value
-from symgrad.ops.shape import broadcast, full, spread
+from symgrad.expr import Expr, Op, Operand, Type
+from symgrad.ops.shape import full, spread, uniform_value
 
 
 class Variable(Operand):
@@ -140,13 +140,6 @@ def fit(found: Any, type: Type) -> Expr:
     if not isinstance(found, Expr):
         return full(found, type)
     return spread(found, type.shape) if found.ndim == 0 and type.shape else found
-
-
-def uniform_value(node: Expr) -> Any:
-    """The one value that all entries of a constant array have, None if it is not such an array."""
-    while node.op is broadcast:
-        (node,) = node.args
-    return literal_value(node)
 
 
 def match(pattern: Any, node: Expr, bindings: Bindings) -> Iterator[Bindings]:

@@ -26,6 +26,7 @@ LAYERS = (
     ("ops.shape",),
     ("ops.pointwise",),
     ("ops.reduce",),
+    ("masks",),
     ("derive",),
     ("ops",),
     ("structure", "exact"),

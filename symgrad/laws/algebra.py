@@ -9,8 +9,8 @@ import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
 from symgrad.ops.pointwise import ELEMENTWISE, convert_op, maximum, minimum, select
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
-from symgrad.pattern import equation, rewrites, uniform_value
+from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose, uniform_value
+from symgrad.pattern import equation, rewrites
 
 
 @equation(exact=False)

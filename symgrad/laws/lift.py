@@ -45,7 +45,7 @@ from symgrad.ops.reduce import (
     reduce_sum,
     softmax,
 )
-from symgrad.ops.shape import broadcast, expand, full, iota, reshape, reshape_op
+from symgrad.ops.shape import broadcast, expand, full, iota, kept_along, reshape, reshape_op
 from symgrad.pattern import equation, rewrites
 
 
@@ -127,27 +127,6 @@ def exp_of_log_softmax(x, axis):
 @equation(exact=False)
 def log_of_softmax(x, axis):
     return log(softmax(x, axis=axis)), log_softmax(x, axis=axis)
-
-
-def kept_along(e: Expr, axis: int) -> Expr | None:
-    """What `e` repeats along `axis`, with that axis removed; None if it may vary along it."""
-    if e.ndim == 0:
-        return e
-    if e.op is not broadcast:
-        return None
-    (x,) = e.args
-    axes = e.params["axes"]
-    if axis in axes:
-        position = axes.index(axis)
-        if x.shape[position] != 1:
-            return None
-        x = reshape(x, shape=(*x.shape[:position], *x.shape[position + 1 :]))
-        axes = (*axes[:position], *axes[position + 1 :])
-    shape = tuple(n for i, n in enumerate(e.shape) if i != axis)
-    lowered = tuple(a - (a > axis) for a in axes)
-    if x.shape == shape and lowered == tuple(range(len(shape))):
-        return x
-    return broadcast(x, shape=shape, axes=lowered)
 
 
 def _reduced_axis(e: Expr) -> int | None:

@@ -114,8 +114,8 @@ select = Op(
 
 
 def _larger_gets_it(g: Expr, x: Expr, y: Expr) -> Expr:
-    """`g` where x > y, half of it at a tie, as in JAX."""
-    return select(gt(x, y), g, select(eq(x, y), g * 0.5, 0))
+    """`g` where x > y, half of it at a tie, as in JAX; zero outside of one select."""
+    return select(ge(x, y), select(eq(x, y), g * 0.5, g), 0)
 
 
 maximum = _binary(

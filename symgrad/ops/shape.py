@@ -17,6 +17,7 @@ from symgrad.expr import (
     Type,
     constant,
     literal,
+    literal_value,
     no_flops,
     number_source,
 )
@@ -351,3 +352,31 @@ def expand(x: Expr, axes: tuple[int, ...], shape: Shape) -> Expr:
 
 def squeeze(x: Expr, axes: tuple[int, ...]) -> Expr:
     return reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def kept_along(e: Expr, axis: int) -> Expr | None:
+    """What `e` repeats along `axis`, with that axis removed; None if it may vary along it."""
+    if e.ndim == 0:
+        return e
+    if e.op is not broadcast:
+        return None
+    (x,) = e.args
+    axes = e.params["axes"]
+    if axis in axes:
+        position = axes.index(axis)
+        if x.shape[position] != 1:
+            return None
+        x = reshape(x, shape=(*x.shape[:position], *x.shape[position + 1 :]))
+        axes = (*axes[:position], *axes[position + 1 :])
+    shape = tuple(n for i, n in enumerate(e.shape) if i != axis)
+    lowered = tuple(a - (a > axis) for a in axes)
+    if x.shape == shape and lowered == tuple(range(len(shape))):
+        return x
+    return broadcast(x, shape=shape, axes=lowered)
+
+
+def uniform_value(node: Expr) -> Any:
+    """The one value that all entries of a constant array have, None if it is not such an array."""
+    while node.op is broadcast:
+        (node,) = node.args
+    return literal_value(node)
