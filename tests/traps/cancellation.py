@@ -1,0 +1,37 @@
+"""Differences of nearly equal numbers, from inputs that are exact."""
+
+import jax.numpy as jnp
+
+from traps import Trap
+
+TRAPS = (
+    Trap("cube of expm1", lambda x: (jnp.exp(x) - 1.0) ** 3, 1e-7, order="value"),
+    Trap("one minus cosine", lambda x: 1.0 - jnp.cos(x), 1e-5, order="value"),
+    Trap("versine squared", lambda x: (1.0 - jnp.cos(x)) ** 2, 2e-4),
+    Trap("root of one plus x minus one", lambda x: jnp.sqrt(1.0 + x) - 1.0, 1e-12, order="value"),
+    Trap("conjugate roots", lambda x: jnp.sqrt(x + 2.0) - jnp.sqrt(x), 1e12),
+    Trap("reciprocal difference", lambda x: 1.0 / x - 1.0 / (x + 1.0), 1e9, order="value"),
+    Trap("log of a ratio near one", lambda x: jnp.log((1.0 + x) / (1.0 - x)), 1e-10, order="value"),
+    Trap("difference of logarithms", lambda x: jnp.log(x + 1.0) - jnp.log(x), 1e11, order="value"),
+    Trap(
+        "difference of squares of sums",
+        lambda a, b: (a + b) ** 2 - (a - b) ** 2,
+        3e6,
+        3e-5,
+        order="value",
+    ),
+    Trap(
+        "difference of cubes",
+        lambda a, b: a**3 - b**3,
+        1048577.0,
+        1048576.0,
+        order="value",
+        precisions=("float32", "float64"),
+    ),
+    Trap(
+        "hyperbolic sine by hand", lambda x: (jnp.exp(x) - jnp.exp(-x)) / 2.0, 1e-9, order="value"
+    ),
+    Trap("hyperbolic versine", lambda x: jnp.cosh(x) - 1.0, 3e-6, order="value"),
+    Trap("exponentials apart", lambda x: jnp.exp(x) - jnp.exp(-x) - 2.0 * x, 1e-3),
+    Trap("exact quadratic root", lambda b: (-b + jnp.sqrt(b * b - 4.0)) / 2.0, 1e6, order="value"),
+)

@@ -1,0 +1,45 @@
+"""A limit written as a constant branch: the true derivative there is not that of the constant."""
+
+import jax.numpy as jnp
+
+from traps import Trap
+
+
+def _rodrigues(v):
+    angle = jnp.sqrt(jnp.sum(v**2))
+    s = jnp.where(angle == 0.0, 1.0, jnp.sin(angle) / angle)
+    c = jnp.where(angle == 0.0, 0.5, (1.0 - jnp.cos(angle)) / angle**2)
+    return s * v[0] + c * (v[1] * v[2])
+
+
+def _double_where(x):
+    safe = jnp.where(x == 0.0, 1.0, x)
+    return jnp.where(x == 0.0, 1.0, jnp.expm1(safe) / safe)
+
+
+TRAPS = (
+    Trap(
+        "guarded sinh quotient",
+        lambda x: jnp.where(x == 0.0, 1.0, jnp.sinh(x) / x),
+        0.0,
+        order="hvp",
+        tangent=1.0,
+    ),
+    Trap("guarded logarithm quotient", lambda x: jnp.where(x == 0.0, 1.0, jnp.log1p(x) / x), 0.0),
+    Trap("guard by not equal", lambda x: jnp.where(x != 0.0, (jnp.exp(x) - 1.0) / x, 1.0), 0.0),
+    Trap("guarded Bernoulli function", lambda x: jnp.where(x == 0.0, 1.0, x / jnp.expm1(x)), 0.0),
+    Trap(
+        "guard by magnitude",
+        lambda x: jnp.where(jnp.abs(x) > 0.0, jnp.tan(x) / x, 1.0),
+        0.0,
+        order="hvp",
+        tangent=1.0,
+    ),
+    Trap("double where", _double_where, 0.0),
+    Trap("rotation by a vector", _rodrigues, (0.0, 0.0, 0.0)),
+    Trap(
+        "entries of a guarded array",
+        lambda x: jnp.sum(jnp.where(x == 0.0, 1.0, jnp.expm1(x) / x)),
+        (0.0, 2.0),
+    ),
+)

@@ -1,0 +1,36 @@
+"""Smooth functions put together from pieces with kinks, at the kink."""
+
+import jax.numpy as jnp
+
+from traps import Trap
+
+TRAPS = (
+    Trap(
+        "softplus by pieces", lambda x: jnp.log1p(jnp.exp(-jnp.abs(x))) + jnp.maximum(x, 0.0), 0.0
+    ),
+    Trap(
+        "softplus by pieces, negative",
+        lambda x: jnp.maximum(-x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x))),
+        0.0,
+    ),
+    Trap(
+        "cross entropy with logits",
+        lambda z: jnp.maximum(z, 0.0) - 0.25 * z + jnp.log1p(jnp.exp(-jnp.abs(z))),
+        0.0,
+    ),
+    Trap("square of abs", lambda x: jnp.abs(x) ** 2, 0.0, order="hvp", tangent=1.0),
+    Trap("difference of rectifiers", lambda x: jnp.maximum(x, 0.0) - jnp.maximum(-x, 0.0), 0.0),
+    Trap("sum of extrema", lambda x: jnp.maximum(x[0], x[1]) + jnp.minimum(x[0], x[1]), (2.0, 2.0)),
+    Trap(
+        "product of extrema",
+        lambda x: jnp.maximum(x[0], x[1]) * jnp.minimum(x[0], x[1]),
+        (3.0, 3.0),
+    ),
+    Trap(
+        "logaddexp by pieces",
+        lambda x: jnp.maximum(x[0], x[1]) + jnp.log(1.0 + jnp.exp(-jnp.abs(x[0] - x[1]))),
+        (5.0, 5.0),
+    ),
+    Trap("sign times abs", lambda x: jnp.sign(x) * jnp.abs(x), 0.0),
+    Trap("absolute value times itself", lambda x: x * jnp.abs(x), 0.0),
+)

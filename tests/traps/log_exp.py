@@ -1,0 +1,43 @@
+"""Compositions of logarithms and exponentials whose intermediate values leave the range."""
+
+import jax
+import jax.numpy as jnp
+
+from traps import Trap, like
+
+
+def _attention_score(x):
+    weights = jnp.exp(x) / jnp.exp(x).sum()
+    return -jnp.log(weights[2]) + 0.5 * jnp.log(weights[0])
+
+
+def _two_log_partition(x):
+    return jnp.log(jnp.sum(jnp.exp(x), axis=1)).sum()
+
+
+TRAPS = (
+    Trap("shifted softplus", lambda x: jnp.log(0.5 + 0.5 * jnp.exp(x)), 800.0),
+    Trap("soft minimum", lambda x: -jnp.log(jnp.exp(-x[0]) + jnp.exp(-x[1])), (900.0, 901.0)),
+    Trap("log of a mean of exponentials", lambda x: jnp.log(jnp.mean(jnp.exp(x))), (950.0, 952.0)),
+    Trap("temperature", lambda x: 0.5 * jnp.log(jnp.sum(jnp.exp(2.0 * x))), (500.0, 501.0, 499.0)),
+    Trap("log partition by rows", _two_log_partition, ((1000.0, 1001.0), (-2000.0, -1999.0))),
+    Trap("attention score", _attention_score, (1000.0, 1002.0, 999.0)),
+    Trap("log of sinh", lambda x: jnp.log(jnp.sinh(x)), 600.0, precisions=("float32", "bfloat16")),
+    Trap(
+        "log of softmax in base two",
+        lambda x: jnp.log(jnp.exp2(x[0]) + jnp.exp2(x[1])),
+        (1100.0, 1101.0),
+    ),
+    Trap("logit of a softplus", lambda x: jnp.log(jnp.exp(jnp.log(1 + jnp.exp(x))) - 1.0), 700.0),
+    Trap("curvature of log cosh", lambda x: jnp.log(jnp.cosh(x)), 30.0, order="hvp", tangent=1.0),
+    Trap(
+        "weighted sum of exponentials",
+        lambda x: jnp.log(like(x, (0.3, 0.7)) @ jnp.exp(x)),
+        (-900.0, -901.0),
+    ),
+    Trap(
+        "log-odds of a softmax",
+        lambda x: jnp.log(jax.nn.softmax(x)[0] / jax.nn.softmax(x)[1]),
+        (0.0, 500.0, 3.0),
+    ),
+)

@@ -1,0 +1,20 @@
+"""True kinks of norms, where the symmetric derivative is meant."""
+
+import jax.numpy as jnp
+
+from traps import Trap, like
+
+TRAPS = (
+    Trap("norm", lambda x: jnp.sqrt(jnp.sum(x**2)), (0.0, 0.0, 0.0)),
+    Trap("norm of rows", lambda x: jnp.sum(jnp.linalg.norm(x, axis=1)), ((0.0, 0.0), (3.0, -4.0))),
+    Trap("distance to a point", lambda x: jnp.linalg.norm(x - like(x, (1.0, 2.0))), (1.0, 2.0)),
+    Trap(
+        "group lasso",
+        lambda w: jnp.sum(w**2) + 0.1 * jnp.sum(jnp.sqrt(jnp.sum(w * w, axis=0))),
+        ((0.0, 1.0), (0.0, 1.0)),
+    ),
+    Trap("standard deviation of equals", lambda x: jnp.std(x), (2.0, 2.0, 2.0)),
+    Trap("root of a square", lambda x: jnp.sum(jnp.sqrt(x**2)), (0.0, -2.0)),
+    Trap("hypot", lambda x: jnp.hypot(x[0], x[1]), (0.0, 0.0)),
+    Trap("total variation", lambda x: jnp.sum(jnp.sqrt((x[1:] - x[:-1]) ** 2)), (1.0, 1.0, 3.0)),
+)

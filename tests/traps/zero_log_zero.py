@@ -1,0 +1,66 @@
+"""Zero times the logarithm of zero, where the limit is well defined."""
+
+import jax
+import jax.numpy as jnp
+
+from traps import Trap, like
+
+
+def _cross_entropy(t):
+    q = like(t, (1.0, 0.0, 0.0)) * (1.0 - t) + t * like(t, (0.25, 0.75, 0.0))
+    return -jnp.sum(like(t, (1.0, 1.0, 0.0)) * jnp.log(q) * like(t, (0.5, 0.0, 0.0)))
+
+
+TRAPS = (
+    Trap(
+        "entropy of a distribution",
+        lambda p: -jnp.sum(p * jnp.log(p)),
+        (0.0, 0.25, 0.75),
+        order="value",
+    ),
+    Trap(
+        "divergence",
+        lambda p, q: jnp.sum(p * (jnp.log(p) - jnp.log(q))),
+        (0.0, 1.0),
+        (0.5, 0.5),
+        order="value",
+    ),
+    Trap("targets with zeros", _cross_entropy, 0.0, slope=0.375),
+    Trap(
+        "entropy of a sharp softmax",
+        lambda z: -jnp.sum(jax.nn.softmax(z) * jnp.log(jax.nn.softmax(z))),
+        (0.0, -2000.0, 1.0),
+    ),
+    Trap(
+        "one-hot log likelihood",
+        lambda z: jnp.sum(like(z, (0.0, 1.0)) * jnp.log(jax.nn.softmax(z))),
+        (-1500.0, 1500.0),
+    ),
+    Trap(
+        "binomial log likelihood",
+        lambda p: 3.0 * jnp.log(p) + 0.0 * jnp.log(1.0 - p),
+        1.0,
+        slope=3.0,
+    ),
+    Trap(
+        "Poisson at rate zero",
+        lambda r, k: jnp.sum(k * jnp.log(r) - r),
+        (0.0, 2.0),
+        (0.0, 3.0),
+        slope=(-1.0, 0.5),
+    ),
+    Trap(
+        "xlogy",
+        lambda x, y: jnp.sum(jax.scipy.special.xlogy(x, y)),
+        (0.0, 1.0),
+        (0.0, 3.0),
+        wrt=1,
+        slope=(0.0, 1.0 / 3.0),
+    ),
+    Trap(
+        "divergence to a softmax",
+        lambda z, p: jnp.sum(p * (jnp.log(p) - jax.nn.log_softmax(z))),
+        (0.3, 0.1, -0.2),
+        (0.0, 0.4, 0.6),
+    ),
+)
