@@ -202,6 +202,29 @@ def test_a_tie_between_updates_is_shared(float64: Precision) -> None:
     check_against_jax(lambda x, u: x.at[np.array([1, 0, 1, 2])].max(u), x, u)
 
 
+@pytest.mark.parametrize("method", ["max", "min"])
+@pytest.mark.parametrize("place", ["entry", "update"])
+def test_an_extremum_that_is_nan_has_no_derivative(
+    method: str, place: str, float64: Precision
+) -> None:
+    x, u = np.array([1.0, 2.0, 0.0]), np.array([2.0, 1.0, 2.0, 5.0])
+    (x if place == "entry" else u)[1] = np.nan
+
+    def extremum(x, u):
+        return getattr(x.at[np.array([1, 0, 1, 2])], method)(u)
+
+    def pulled(by, bar):
+        return by.vjp(extremum, jnp.array(x), jnp.array(u))[1](bar)
+
+    bar, dots = jnp.array([3.0, 5.0, 7.0]), (jnp.arange(3.0), jnp.arange(4.0))
+    for direction in (
+        lambda by: by.jvp(extremum, (jnp.array(x), jnp.array(u)), dots)[1],
+        lambda by: pulled(by, bar),
+        lambda by: by.vjp(lambda bar: pulled(by, bar), bar)[1](dots),
+    ):
+        jax.tree.map(np.testing.assert_allclose, direction(sg), direction(jax))
+
+
 ORDERS: dict[str, tuple[Callable[..., Any], tuple[int, ...]]] = {
     "sort": (jnp.sort, (7,)),
     "sort columns": (lambda x: jnp.sort(x, axis=0), (5, 3)),

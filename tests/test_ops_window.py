@@ -262,6 +262,27 @@ def test_an_infinity_is_found_in_padded_windows(float64: Precision) -> None:
     np.testing.assert_array_equal(found, [[1, 0, 1, 0]])
 
 
+@pytest.mark.parametrize("monoid", [(lax.max, -jnp.inf), (lax.min, jnp.inf)], ids=("max", "min"))
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize("size", [3, UNROLLED + 1])
+def test_windows_with_entries_that_are_nan(monoid, padding, size, float64: Precision, draw) -> None:
+    """Beside padding JAX's tangents are not the transposes of its cotangents; symgrad's are."""
+    combine, init = monoid
+    x, t = draw(2 * size), jnp.array(draw(2 * size))
+    x = jnp.array(x).at[jnp.array([1, size, 2 * size - 1])].set(jnp.nan)
+
+    def pooled(x):
+        return lax.reduce_window(x, init, combine, (size,), (2,), padding)
+
+    g = jnp.array(draw(*pooled(x).shape))
+    moved, theirs = (by.jvp(pooled, (x,), (t,))[1] for by in (sg, jax))
+    (pulled,), (expected,) = (by.vjp(pooled, x)[1](g) for by in (sg, jax))
+    np.testing.assert_allclose(pulled, expected, atol=1e-12)
+    np.testing.assert_allclose(moved @ g, t @ pulled)
+    if padding == "VALID":
+        np.testing.assert_allclose(moved, theirs)
+
+
 def test_the_derivative_of_an_extremum_has_no_derivative_in_what_it_selects_by() -> None:
     (node,), (y,) = nodes_of(_reduce("overlap", "max"), jnp.ones((2, 7, 6, 2)))
     seed = parameter(1, y.type)

@@ -39,7 +39,7 @@ from symgrad.ops.indexing import (
     selected_shape,
     window_shape,
 )
-from symgrad.ops.pointwise import clamp, convert, convert_op, eq, lt, select
+from symgrad.ops.pointwise import clamp, convert, convert_op, eq, lt, maximum, select
 from symgrad.ops.reduce import argmax, argmin
 from symgrad.ops.shape import (
     broadcast,
@@ -180,12 +180,16 @@ scatter = Op(
 def _scatter_extremum_pullback(
     g: Expr, y: Expr, x: Expr, updates: Expr, *indices: Expr
 ) -> tuple[Expr | None, ...]:
-    """An entry and the updates that tie for it share the cotangent equally, as in JAX."""
+    """An entry and the updates that tie for it share the cotangent equally, as in JAX.
+
+    Nothing is equal to nan: an entry that is nan has no share, so none may be divided by 0.
+    """
     indexing = y.params["indexing"]
     stays = eq(x, y)
     wins = eq(updates, gather(y, *indices, indexing=indexing))
     votes = convert(wins, dtype=g.dtype)
-    share = g / scatter_add(convert(stays, dtype=g.dtype), votes, *indices, indexing=indexing)
+    count = scatter_add(convert(stays, dtype=g.dtype), votes, *indices, indexing=indexing)
+    share = g / maximum(count, 1)
     read = gather(share, *indices, indexing=indexing)
     return (select(stays, share, 0), select(wins, read, 0), *(None for _ in indices))
 
