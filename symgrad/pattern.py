@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, Op, Operand, Type
+from symgrad.formula import equation_latex
 from symgrad.ops.shape import full, spread, uniform_value
+from symgrad.verified import VERIFIED
 
 
 class Variable(Operand):
@@ -72,6 +74,8 @@ class Rule:
         sides: both sides of an equation, None for a law about shapes.
         derivatives_only: applied to nodes that differentiation made, never to the user's own:
             the law re-associates products, and the user's order may guard against overflow.
+        protects: what goes wrong where the law is not applied, such as "overflow of exp".
+        guard: what an equation asks of the nodes that its variables of the same names stand for.
     """
 
     name: str
@@ -81,17 +85,32 @@ class Rule:
     exact: bool
     sides: tuple[Any, Any] | None = None
     derivatives_only: bool = False
+    protects: str = ""
+    guard: Callable[..., bool] | None = None
+
+    @property
+    def latex(self) -> str:
+        """The equation in mathematical notation, empty for a law about shapes."""
+        return equation_latex(*self.sides) if self.sides else ""
+
+    @property
+    def verified(self) -> tuple[str, ...]:
+        """How the law was verified; nothing for rules that are not symgrad's own."""
+        return VERIFIED.get(self.name, ())
 
     def __repr__(self) -> str:
         return self.name
 
 
-def equation(*, exact: bool, when: Callable[..., bool] | None = None) -> Callable[[Any], Rule]:
+def equation(
+    *, exact: bool, when: Callable[..., bool] | None = None, protects: str = ""
+) -> Callable[[Any], Rule]:
     """Make a rule of a function that returns both sides of an equation.
 
     Args:
         exact: whether both sides agree in every bit.
         when: a guard, called with what the variables of the same names are bound to.
+        protects: what goes wrong where the law is not applied.
     """
 
     def make_rule(function: Callable[..., tuple[Any, Any]]) -> Rule:
@@ -112,13 +131,15 @@ def equation(*, exact: bool, when: Callable[..., bool] | None = None) -> Callabl
             rewrite,
             exact,
             (left, right),
+            protects=protects,
+            guard=when,
         )
 
     return make_rule
 
 
 def rewrites(
-    *roots: Op, exact: bool, derivatives_only: bool = False
+    *roots: Op, exact: bool, derivatives_only: bool = False, protects: str = ""
 ) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
     """Make a rule of a function from a node with one of these operations to an equal node."""
 
@@ -129,7 +150,13 @@ def rewrites(
 
         law = inspect.getdoc(function) or function.__name__.replace("_", " ")
         return Rule(
-            function.__name__, law, roots, rewrite, exact, derivatives_only=derivatives_only
+            function.__name__,
+            law,
+            roots,
+            rewrite,
+            exact,
+            derivatives_only=derivatives_only,
+            protects=protects,
         )
 
     return make_rule

@@ -29,7 +29,7 @@ LAYERS = (
     ("masks",),
     ("derive",),
     ("ops",),
-    ("structure", "exact"),
+    ("structure", "exact", "formula", "verified"),
     ("pattern", "cost"),
     ("rewrite",),
     ("laws",),
