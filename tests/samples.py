@@ -690,7 +690,23 @@ def _rows(w: Expr, x: Expr) -> tuple[Expr, ...]:
     return batch.batched([row], [pointwise.sin(w * row), row], [x], x.shape[0])
 
 
+def _made_of(op: Op, fun: Callable[..., Any], *domains: Domain) -> Made:
+    """An operation on numbers that derivatives make, for arrays."""
+    return Made(op, lambda *xs: (op(*xs),), lambda *xs: (fun(*xs),), tuple(map(Operand, domains)))
+
+
+ACCURATE = (
+    _made_of(pointwise.sech_squared, lambda x: 1 - jnp.tanh(x) ** 2, normal),
+    _made_of(pointwise.logistic_slope, lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x), normal),
+    _made_of(pointwise.difference_of_squares, lambda x, y: x**2 - y**2, normal, normal),
+    _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
+    _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),
+    _made_of(pointwise.gaussian, lambda x: jnp.exp(-(x**2)), normal),
+    _made_of(pointwise.over_squared_length, lambda x, y: y / (x**2 + y**2), several, several),
+)
+
 MADE = (
+    *ACCURATE,
     Made(
         reduce.recurrence,
         lambda a, b: (reduce.recurrence(a, b, axis=0, reverse=False),),

@@ -23,7 +23,7 @@ LAYERS = (
     ("errors", "kept"),
     ("expr",),
     ("walk",),
-    ("ops.shape",),
+    ("ops.shape", "ops.accurate"),
     ("ops.pointwise",),
     ("ops.reduce",),
     ("masks",),
@@ -225,7 +225,7 @@ def bare(function: ast.FunctionDef) -> bool:
 def printed() -> set[str]:
     """The functions that operations name as helpers of their source."""
     return {
-        name
+        name.split(".")[-1]
         for tree in modules().values()
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and node.arg == "helpers"

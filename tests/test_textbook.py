@@ -192,7 +192,7 @@ ADJOINTS = {
     "tanh": (
         lambda a, c: jnp.tanh(a),
         lambda b_bar, b, c: b_bar * (1 - b * b),
-        {"tanh", "square", "sub", "mul"},
+        {"sech_squared", "mul"},
     ),
 }
 

@@ -38,6 +38,7 @@ from symgrad.expr import (
     no_flops,
     sub,
 )
+from symgrad.ops import accurate
 from symgrad.ops.shape import dtype_source, reduce_sum
 
 __all__ = ["add", "div", "mul", "neg", "sub"]
@@ -59,6 +60,29 @@ def _unary(name: str, source: str, partial: Callable[..., Expr] | Constant, cost
 
 def _function(name: str, partial: Callable[..., Expr], source: str = "") -> Op:
     return _unary(name, source or f"jnp.{name}(x)", partial, TRANSCENDENTAL)
+
+
+def _accurate(source: str, *partials: Callable[..., Expr], helpers: Any) -> Op:
+    """An operation whose program is printed with those that use it."""
+    return Op(
+        helpers[0].__name__,
+        elementwise_type,
+        source,
+        Pointwise(*partials),
+        elementwise=True,
+        flops=lambda e: TRANSCENDENTAL * e.type.size,
+        helpers=helpers,
+    )
+
+
+def _of_real(accurate: Callable[..., Expr], textbook: Callable[..., Expr]) -> Callable[..., Expr]:
+    """A partial with an accurate form for real numbers; of complex ones it is the textbook's."""
+
+    def partial(g: Expr, y: Expr, x: Expr) -> Expr:
+        is_complex = jax.dtypes.issubdtype(x.dtype, np.complexfloating)
+        return textbook(g, y, x) if is_complex else accurate(g, y, x)
+
+    return partial
 
 
 def _binary(name: str, source: str, derivative: Derivative | None, **traits: Any) -> Op:
@@ -158,7 +182,7 @@ clamp = Op(
 
 exp = _function("exp", lambda g, y, x: g * y)
 exp2 = _function("exp2", lambda g, y, x: g * y * math.log(2))
-expm1 = _function("expm1", lambda g, y, x: g * (y + 1))
+expm1 = _function("expm1", lambda g, y, x: g * exp(x))
 log = _function("log", lambda g, y, x: g / x)
 log1p = _function("log1p", lambda g, y, x: g / (x + 1))
 sqrt = _function("sqrt", lambda g, y, x: g / (2 * y))
@@ -167,28 +191,41 @@ cbrt = _function("cbrt", lambda g, y, x: g * (integer_power(y, -2) / 3))
 sin = _function("sin", lambda g, y, x: g * cos(x))
 cos = _function("cos", lambda g, y, x: -(g * sin(x)))
 tan = _function("tan", lambda g, y, x: g * (1 + square(y)))
-arcsin = _function("arcsin", lambda g, y, x: g * rsqrt(1 - square(x)))
-arccos = _function("arccos", lambda g, y, x: -(g * rsqrt(1 - square(x))))
-arctan = _function("arctan", lambda g, y, x: g / (1 + square(x)))
+arcsin = _function("arcsin", lambda g, y, x: g * rsqrt(difference_of_squares(1, x)))
+arccos = _function("arccos", lambda g, y, x: -(g * rsqrt(difference_of_squares(1, x))))
+arctan = _function("arctan", lambda g, y, x: g * lorentzian(x))
 sinh = _function("sinh", lambda g, y, x: g * cosh(x))
 cosh = _function("cosh", lambda g, y, x: g * sinh(x))
-tanh = _function("tanh", lambda g, y, x: g * (1 - square(y)))
-arcsinh = _function("arcsinh", lambda g, y, x: g * rsqrt(square(x) + 1))
-arccosh = _function("arccosh", lambda g, y, x: g * rsqrt((x - 1) * (x + 1)))
-arctanh = _function("arctanh", lambda g, y, x: g / ((1 + x) * (1 - x)))
-logistic = _function("logistic", lambda g, y, x: g * y * (1 - y), source="jax.nn.sigmoid(x)")
+tanh = _function(
+    "tanh",
+    _of_real(lambda g, y, x: g * sech_squared(x), lambda g, y, x: g * (1 - square(y))),
+)
+arcsinh = _function(
+    "arcsinh",
+    _of_real(
+        lambda g, y, x: g * reciprocal_hypotenuse(x),
+        lambda g, y, x: g * rsqrt(square(x) + 1),
+    ),
+)
+arccosh = _function("arccosh", lambda g, y, x: g * rsqrt(x - 1) * rsqrt(x + 1))
+arctanh = _function("arctanh", lambda g, y, x: g / difference_of_squares(1, x))
+logistic = _function(
+    "logistic",
+    _of_real(lambda g, y, x: g * logistic_slope(x), lambda g, y, x: g * y * (1 - y)),
+    source="jax.nn.sigmoid(x)",
+)
 softplus = _function("softplus", lambda g, y, x: g * logistic(x), source="jax.nn.softplus(x)")
 """log(1 + exp(x)), without overflow."""
 relu = _unary("relu", "jax.nn.relu(x)", lambda g, y, x: select(gt(x, 0), g, 0))
 """max(x, 0) with derivative 0 at 0, which is JAX's rule for `jax.nn.relu`."""
 erf = _function(
     "erf",
-    lambda g, y, x: g * (2 / math.sqrt(math.pi)) * exp(-square(x)),
+    lambda g, y, x: g * (2 / math.sqrt(math.pi)) * gaussian(x),
     source="jax.scipy.special.erf(x)",
 )
 erfc = _function(
     "erfc",
-    lambda g, y, x: g * (-2 / math.sqrt(math.pi)) * exp(-square(x)),
+    lambda g, y, x: g * (-2 / math.sqrt(math.pi)) * gaussian(x),
     source="jax.scipy.special.erfc(x)",
 )
 erf_inv = _function(
@@ -196,6 +233,41 @@ erf_inv = _function(
     lambda g, y, x: g * (math.sqrt(math.pi) / 2) * exp(square(y)),
     source="jax.scipy.special.erfinv(x)",
 )
+sech_squared = _accurate(
+    "sech_squared(x)",
+    lambda g, y, x: g * (-2 * tanh(x)) * y,
+    helpers=(accurate.sech_squared,),
+)
+"""The slope of tanh."""
+logistic_slope = _accurate(
+    "logistic_slope(x)",
+    lambda g, y, x: -(g * tanh(x * 0.5)) * y,
+    helpers=(accurate.logistic_slope,),
+)
+difference_of_squares = _accurate(
+    "difference_of_squares(x, y)",
+    lambda g, z, x, y: g * (2 * x),
+    lambda g, z, x, y: g * (-2 * y),
+    helpers=(accurate.difference_of_squares,),
+)
+lorentzian = _unary(
+    "lorentzian", "1 / (1 + jnp.square(x))", lambda g, y, x: g * (-2 * (x * y)) * y, cost=3
+)
+"""The slope of arctan."""
+reciprocal_hypotenuse = _accurate(
+    "reciprocal_hypotenuse(x)",
+    lambda g, y, x: -(g * (x * y)) * y * y,
+    helpers=(accurate.reciprocal_hypotenuse,),
+)
+"""The slope of arcsinh."""
+gaussian = _accurate("gaussian(x)", lambda g, y, x: g * (-2 * x) * y, helpers=(accurate.gaussian,))
+over_squared_length = _accurate(
+    "over_squared_length(x, y)",
+    lambda g, z, x, y: g * (-2 * z) * over_squared_length(y, x),
+    lambda g, z, x, y: g * difference_of_squares(over_squared_length(y, x), z),
+    helpers=(accurate.over_squared_length,),
+)
+"""y / (x² + y²), by which arctan2 grows with x."""
 abs_ = _unary("abs", "jnp.abs(x)", lambda g, y, x: select(ge(x, 0), g, -g))
 """The derivative at 0 is 1, as in JAX."""
 square = replace(_unary("square", "jnp.square(x)", lambda g, y, x: g * (2 * x)), foldable=True)
@@ -326,8 +398,8 @@ arctan2 = _binary(
     "atan2",
     "jnp.arctan2(x, y)",
     Pointwise(
-        lambda g, z, x, y: g * (y / (square(x) + square(y))),
-        lambda g, z, x, y: g * (-x / (square(x) + square(y))),
+        lambda g, z, x, y: g * over_squared_length(x, y),
+        lambda g, z, x, y: -(g * over_squared_length(y, x)),
     ),
 )
 logaddexp = _binary(
