@@ -78,6 +78,22 @@ def _arctanh(mp: Any, x: Any) -> Any:
     return x * mp.inf if abs(x) == 1 else mp.atanh(x)
 
 
+def _sech_squared(mp: Any, x: Any) -> Any:
+    t = _exp(mp, -2 * abs(x))
+    return 4 * t / (1 + t) ** 2
+
+
+def _logistic_slope(mp: Any, x: Any) -> Any:
+    t = _exp(mp, -abs(x))
+    return t / (1 + t) ** 2
+
+
+def _over_squared_length(mp: Any, x: Any, y: Any) -> Any:
+    if mp.isinf(x) != mp.isinf(y):
+        return mp.zero
+    return _quotient(mp, y, x * x + y * y)
+
+
 def _logistic(mp: Any, x: Any) -> Any:
     small = _exp(mp, -abs(x))
     return 1 / (1 + small) if x >= 0 else small / (1 + small)
@@ -257,6 +273,13 @@ FUNCTIONS: Mapping[Op, Value] = {
     pointwise.logistic: _logistic,
     pointwise.softplus: _softplus,
     pointwise.logaddexp: _logaddexp,
+    pointwise.sech_squared: _sech_squared,
+    pointwise.logistic_slope: _logistic_slope,
+    pointwise.difference_of_squares: lambda mp, x, y: (x - y) * (x + y),
+    pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
+    pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
+    pointwise.gaussian: lambda mp, x: _exp(mp, -x * x),
+    pointwise.over_squared_length: _over_squared_length,
     pointwise.erf: _named("erf"),
     pointwise.erfc: _named("erfc"),
     pointwise.erf_inv: _erf_inv,
