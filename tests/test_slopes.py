@@ -211,3 +211,27 @@ def test_slopes_keep_their_digits(slope, order, dtype):
                 continue
             error = abs((mp.mpf(float(value)) - truth) / truth) / float(info.eps)
             assert error < UNITS, (point, value, float(truth), float(error))
+
+
+ENDS = {
+    f.__name__: f
+    for f in (
+        *(jnp.arctan, jnp.arcsinh, jnp.arccosh, jnp.tanh, jnp.log1p, jnp.log, jnp.sqrt, jnp.exp),
+        *(jax.nn.sigmoid, jax.nn.softplus, jax.nn.silu, jnp.cbrt, jnp.square),
+        *(jax.scipy.special.erf, jax.scipy.special.erfc, jax.lax.rsqrt, jnp.reciprocal),
+    )
+}
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("name", ENDS)
+def test_slopes_at_the_ends_are_numbers_where_those_of_jax_are(name, order):
+    """At infinity and far out; outside of its domain a function has no slope."""
+    ends = np.array([s * x for s in (1, -1) for x in (np.inf, 1e15)], np.float32)
+    value, theirs = ENDS[name], ENDS[name]
+    for _ in range(order):
+        theirs = jax.grad(theirs)
+    expected = np.asarray(jax.vmap(theirs)(ends))
+    known = ~np.isnan(value(ends)) & ~np.isnan(expected)
+    found = np.asarray(jax.vmap(derivatives(value, order))(ends))
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-5, atol=1e-30)

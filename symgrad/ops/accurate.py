@@ -37,6 +37,8 @@ def gaussian(x):
     if jnp.finfo(x.dtype).bits < 32:
         return jnp.exp(-jnp.square(x.astype(jnp.float32))).astype(x.dtype)
     exponent, digits = jnp.finfo(x.dtype).nexp, (jnp.finfo(x.dtype).nmant - 1) // 2
+    # Far beyond where the result is 0: no digits are lost, and no infinity meets another.
+    x = jnp.clip(x, -64, 64)
     short = lax.reduce_precision(x, exponent, digits)
     rest = (x - short) * (x + short)
     return jnp.exp(-jnp.square(short)) * (1 - rest * (1 - rest / 2 * (1 - rest / 3)))
