@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo clients test test-all support lint types check bench notebooks clean venv
+.PHONY: help demo clients test test-all support rules lint types check bench notebooks clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ test-all: $(DEV) ## run all tests
 
 support: $(DEV) ## rewrite docs/support.md, the table of what is supported
 	$(BIN)/python tests/sweep.py
+
+rules: $(DEV) ## verify every rule, rewrite docs/rules.md
+	$(BIN)/python tests/verification.py
 
 clients: $(CLIENTS) ## install the libraries whose programs the tests then run too
 

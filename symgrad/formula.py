@@ -36,7 +36,7 @@ NOTATION: Mapping[Op, Notation] = {
     pointwise.sqrt: (r"\sqrt{%s}", ATOM, (0,)),
     pointwise.rsqrt: (r"\frac{1}{\sqrt{%s}}", ATOM, (0,)),
     pointwise.cbrt: (r"\sqrt[3]{%s}", ATOM, (0,)),
-    pointwise.abs_: (r"\left|%s\right|", ATOM, (0,)),
+    pointwise.abs_: (r"\left\lvert %s \right\rvert", ATOM, (0,)),
     pointwise.floor: (r"\left\lfloor %s \right\rfloor", ATOM, (0,)),
     pointwise.ceil: (r"\left\lceil %s \right\rceil", ATOM, (0,)),
     pointwise.log: _function(r"\log"),
