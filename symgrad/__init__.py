@@ -16,6 +16,8 @@ from symgrad.api import jvp as jvp
 from symgrad.api import trace as trace
 from symgrad.api import value_and_grad as value_and_grad
 from symgrad.api import vjp as vjp
+from symgrad.certificate import Certificate as Certificate
+from symgrad.certificate import check as check
 from symgrad.errors import ArgumentError as ArgumentError
 from symgrad.errors import ArgumentValueError as ArgumentValueError
 from symgrad.errors import NoDerivativeError as NoDerivativeError
@@ -30,6 +32,6 @@ from symgrad.laws import book as _book
 from symgrad.report import Report as Report
 
 rules = _book.ALL
-"""Every rewrite rule: `.name`, `.law`, `.exact`."""
+"""Every rewrite rule: `.name`, `.law`, `.latex`, `.exact`, `.protects`, `.verified`."""
 
 __version__ = "0.1.0"

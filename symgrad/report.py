@@ -17,12 +17,13 @@ from symgrad.walk import UNKNOWN, Graph
 
 @dataclass(frozen=True, slots=True)
 class Firing:
-    """One rule: how often it fired, and on which of the user's lines."""
+    """One rule: how often it fired, on which of the user's lines, what it protects against."""
 
     rule: str
     law: str
     count: int
     lines: tuple[str, ...]
+    protects: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ class Report:
         if self.firings:
             rows = [(f.rule, str(f.count), ", ".join(f.lines)) for f in self.firings]
             lines += ["", *_table(("rule", "fired", "at"), rows, numbers=(1,))]
+        guards = [f for f in self.firings if f.protects]
+        if guards:
+            lines += [
+                "",
+                "protected against",
+                *(f"  {f.protects}: {f.rule}{at_lines(f)}" for f in guards),
+            ]
         for o in self.opaque:
             lines += ["", f"opaque: {o.primitive} at {o.line} runs as in JAX"]
         if self.exhausted:
@@ -66,8 +74,10 @@ class Report:
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts.append(_html_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages]))
         if self.firings:
-            rows = [(f.rule, f.law, str(f.count), ", ".join(f.lines)) for f in self.firings]
-            parts.append(_html_table(("rule", "law", "fired", "at"), rows))
+            rows = [
+                (f.rule, f.law, str(f.count), ", ".join(f.lines), f.protects) for f in self.firings
+            ]
+            parts.append(_html_table(("rule", "law", "fired", "at", "protects against"), rows))
         parts += [
             f"<p>opaque: <code>{html.escape(o.primitive)}</code> at {html.escape(o.line)}</p>"
             for o in self.opaque
@@ -86,9 +96,14 @@ def firings(log: Log) -> tuple[Firing, ...]:
         if step.origin.frame is not None:
             places.setdefault(step.rule, {})[short_place(step.origin.frame)] = None
     return tuple(
-        Firing(rule.name, rule.law, n, tuple(places.get(rule, ())))
+        Firing(rule.name, rule.law, n, tuple(places.get(rule, ())), rule.protects)
         for rule, n in counts.most_common()
     )
+
+
+def at_lines(firing: Firing) -> str:
+    """Where a rule fired, as the end of a sentence."""
+    return f" at {', '.join(firing.lines)}" if firing.lines else ""
 
 
 def opaque_nodes(graph: Graph) -> tuple[Opaque, ...]:

@@ -41,6 +41,7 @@ LAYERS = (
     ("transform",),
     ("derivatives",),
     ("api",),
+    ("certificate",),
     ("__init__",),
     ("cli", "demo"),
 )

@@ -49,22 +49,22 @@ from symgrad.ops.shape import broadcast, expand, full, iota, kept_along, reshape
 from symgrad.pattern import equation, rewrites
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp")
 def logistic_from_reciprocal(x):
     return 1 / (1 + exp(-x)), logistic(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp")
 def logistic_of_minus_from_reciprocal(x):
     return 1 / (1 + exp(x)), logistic(-x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp over itself")
 def logistic_from_ratio(x):
     return exp(x) / (1 + exp(x)), logistic(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp over itself")
 def logistic_of_minus_from_ratio(x):
     return exp(-x) / (1 + exp(-x)), logistic(-x)
 
@@ -79,17 +79,17 @@ def logistic_from_tanh_of_half(x):
     return (tanh(x / 2) + 1) / 2, logistic(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="cancellation where the logistic function is 1")
 def one_minus_logistic(x):
     return 1 - logistic(x), logistic(-x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp")
 def softplus_from_log(x):
     return log(1 + exp(x)), softplus(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="overflow of exp")
 def softplus_from_log1p(x):
     return log1p(exp(x)), softplus(x)
 
@@ -99,22 +99,22 @@ def softplus_from_logaddexp(x):
     return logaddexp(x, 0), softplus(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="a wrong derivative at the kink of max and abs")
 def softplus_from_kinks(x):
     return maximum(x, 0) + log1p(exp(-abs_(x))), softplus(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="log of a logistic function that is 0")
 def log_of_logistic(x):
     return log(logistic(x)), -softplus(-x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="cancellation where exp(x) is near 1")
 def exp_minus_one(x):
     return exp(x) - 1, expm1(x)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="cancellation in the derivative")
 def exp_of_minus_softplus(x):
     return exp(-softplus(x)), logistic(-x)
 
@@ -124,7 +124,7 @@ def exp_of_log_softmax(x, axis):
     return exp(log_softmax(x, axis=axis)), softmax(x, axis=axis)
 
 
-@equation(exact=False)
+@equation(exact=False, protects="log of a weight that is 0")
 def log_of_softmax(x, axis):
     return log(softmax(x, axis=axis)), log_softmax(x, axis=axis)
 
@@ -135,7 +135,7 @@ def _reduced_axis(e: Expr) -> int | None:
     return axes[0] if len(axes) == 1 else None
 
 
-@rewrites(div, exact=False)
+@rewrites(div, exact=False, protects="overflow of exp over itself")
 def softmax_from_ratio(e: Expr) -> Expr | None:
     """exp(x) / Σ exp(x) = softmax(x)"""
     top, bottom = e.args
@@ -173,7 +173,7 @@ def _without_shift(x: Expr, axis: int) -> tuple[Expr, Expr] | None:
     return None
 
 
-@rewrites(log, exact=False)
+@rewrites(log, exact=False, protects="overflow of exp")
 def logsumexp_from_log(e: Expr) -> Expr | None:
     """log Σ exp(x) = logsumexp(x), also of a sum known to be positive through abs"""
     (total,) = e.args
@@ -186,7 +186,7 @@ def logsumexp_from_log(e: Expr) -> Expr | None:
     return found if lead is total else lead.op(found, **lead.params)
 
 
-@rewrites(logsumexp, exact=False)
+@rewrites(logsumexp, exact=False, protects="the difference of two infinities")
 def logsumexp_of_shifted(e: Expr) -> Expr | None:
     """logsumexp(x - c) = logsumexp(x) - c for a maximum c, however it was guarded"""
     axis = e.params["axis"]
@@ -203,7 +203,7 @@ def _is_guarded_maximum(c: Expr) -> bool:
     return c.op is reduce_max
 
 
-@rewrites(add, exact=False)
+@rewrites(add, exact=False, protects="the difference of two infinities")
 def shift_put_back(e: Expr) -> Expr | None:
     """(x - c) + c = x for a maximum c that was subtracted for stability"""
     for x, c in (e.args, e.args[::-1]):
@@ -212,7 +212,7 @@ def shift_put_back(e: Expr) -> Expr | None:
     return None
 
 
-@rewrites(sub, exact=False)
+@rewrites(sub, exact=False, protects="overflow of exp")
 def log_softmax_from_difference(e: Expr) -> Expr | None:
     """x - logsumexp(x) = log_softmax(x), also when both sides were shifted by the maximum"""
     x, normaliser = e.args
@@ -230,7 +230,7 @@ def log_softmax_from_difference(e: Expr) -> Expr | None:
     return None
 
 
-@rewrites(div, exact=False)
+@rewrites(div, exact=False, protects="overflow of exp over itself")
 def softmax_from_product(e: Expr) -> Expr | None:
     """(exp(x) y) / Σ exp(x) = softmax(x) y"""
     top, bottom = e.args
@@ -293,7 +293,7 @@ def _free_axis(indexing: Indexing, indices: Sequence[Expr]) -> int | None:
     return free[0] if len(free) == 1 and in_order and ascending and full else None
 
 
-@rewrites(log, exact=False)
+@rewrites(log, exact=False, protects="log of a weight that is 0")
 def log_of_picked_softmax(e: Expr) -> Expr | None:
     """log(softmax(x)[label]) = log_softmax(x)[label]"""
     (entry,) = e.args
