@@ -23,7 +23,7 @@ from samples import Operand, between, whole
 import symgrad as sg
 from symgrad import walk
 from symgrad.expr import Expr, Type, neg, parameter
-from symgrad.laws import algebra, lift, matrix, shape
+from symgrad.laws import algebra, kinks, lift, matrix, shape
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
 from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
@@ -365,6 +365,9 @@ PROGRAMS = [
     fires(shape.pad_by_nothing, lambda x: lax.pad(x, x[0, 0], ((0, 0, 0), (0, 0, 0)))),
     fires(shape.concatenate_one, lambda x: jnp.concatenate([x, x[:0]])),
     fires(shape.reverse_of_reverse, lambda x: lax.rev(lax.rev(x, (0, 1)), (0, 1))),
+    fires(kinks.kinks_of_a_sum, lambda x, y: jnp.maximum(x, y) + jnp.minimum(y, x), (3,), (3,)),
+    fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
+    fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
     fires(lift.logistic_from_reciprocal, lambda x: 1 / (1 + jnp.exp(-x))),
     fires(lift.logistic_of_minus_from_reciprocal, lambda x: 1 / (jnp.exp(x) + 1)),
     fires(lift.logistic_from_ratio, lambda x: jnp.exp(x) / (1 + jnp.exp(x))),

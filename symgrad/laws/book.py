@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, lift, matrix, shape
+from symgrad.laws import algebra, kinks, lift, matrix, shape
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
@@ -27,7 +27,13 @@ def _rules_of(module: object) -> Phase:
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
 TIDY = (*SHAPE, *_rules_of(algebra))
-LIFT = (*SHAPE, *_rules_of(lift), *_rules_of(matrix), *_rules_of(algebra))
+LIFT = (
+    *SHAPE,
+    *_rules_of(lift),
+    *_rules_of(kinks),
+    *_rules_of(matrix),
+    *_rules_of(algebra),
+)
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
 DEFAULT_LIFT: tuple[Phase, ...] = (LIFT,)

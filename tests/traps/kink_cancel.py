@@ -1,6 +1,7 @@
 """Smooth functions put together from pieces with kinks, at the kink."""
 
 import jax.numpy as jnp
+from jax.nn import relu
 
 from traps import Trap
 
@@ -33,4 +34,18 @@ TRAPS = (
     ),
     Trap("sign times abs", lambda x: jnp.sign(x) * jnp.abs(x), 0.0),
     Trap("absolute value times itself", lambda x: x * jnp.abs(x), 0.0),
+    Trap(
+        "logaddexp by rectifier and a mask",
+        lambda x: jnp.where(x > 1.0, x, 1.0) + jnp.log1p(jnp.exp(-jnp.abs(1.0 - x))),
+        1.0,
+        order="hvp",
+        tangent=1.0,
+    ),
+    Trap(
+        "softplus less the smaller",
+        lambda x: jnp.log1p(jnp.exp(-jnp.abs(x))) - jnp.minimum(x, 0.0),
+        0.0,
+    ),
+    Trap("parts of a difference", lambda x: relu(x - 2.0) - relu(2.0 - x), 2.0),
+    Trap("product of an absolute value", lambda x: jnp.abs(x) * 2.0 * jnp.abs(x), 0.0, order="hvp"),
 )

@@ -1,0 +1,119 @@
+"""Sums as lists of terms and products as lists of factors, however they were nested."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+
+from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
+from symgrad.ops.shape import full, uniform_value
+
+Term = tuple[float, Expr | None]
+"""A coefficient and what it multiplies; None stands for 1."""
+
+LONGEST = 8
+"""Sums and products with more parts are not looked into: laws have to say quickly that they
+do not apply."""
+
+
+def number(e: Expr) -> float | None:
+    """The finite real number that `e` is everywhere, None if it is not one."""
+    value = uniform_value(e)
+    if value is None or not e.type.inexact or np.iscomplexobj(value):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def scaled(e: Expr) -> tuple[float, Expr]:
+    """`e` as a number times the rest."""
+    factor = 1.0
+    while True:
+        if e.op is neg:
+            factor, e = -factor, e.args[0]
+        elif e.op is div and (value := number(e.args[1])):
+            factor, e = factor / value, e.args[0]
+        elif e.op is mul and (split := _number_and_rest(e)) is not None:
+            factor, e = factor * split[0], split[1]
+        else:
+            return factor, e
+
+
+def _number_and_rest(e: Expr) -> tuple[float, Expr] | None:
+    for factor, rest in (e.args, e.args[::-1]):
+        value = number(factor)
+        if value:
+            return value, rest
+    return None
+
+
+def terms(e: Expr) -> list[Term] | None:
+    """The terms of a sum in their order, numbers multiplied out; None if there are too many."""
+    found: list[Term] = []
+    stack = [(1.0, e)]
+    while stack:
+        coefficient, node = stack.pop()
+        factor, node = scaled(node)
+        coefficient *= factor
+        if node.op is add or node.op is sub:
+            first, second = node.args
+            stack.append((coefficient if node.op is add else -coefficient, second))
+            stack.append((coefficient, first))
+        else:
+            value = number(node)
+            found.append((coefficient, node) if value is None else (coefficient * value, None))
+        if len(found) + len(stack) > LONGEST:
+            return None
+    return found
+
+
+def total(parts: Sequence[Term], type: Type) -> Expr:
+    """The sum of terms; those with a positive coefficient first, so that none need be negated."""
+    found: Expr | None = None
+    for coefficient, node in sorted(parts, key=lambda t: t[0] < 0):
+        size = abs(coefficient)
+        if found is not None and size == 0:
+            continue
+        term = _times(size, node, type)
+        if found is None:
+            found = -term if coefficient < 0 else term
+        else:
+            found = found - term if coefficient < 0 else found + term
+    return full(0, type) if found is None else found
+
+
+def _times(size: float, node: Expr | None, type: Type) -> Expr:
+    if node is None:
+        return constant(size, type.dtype)
+    return node if size == 1 else node * size
+
+
+def factors(e: Expr) -> list[Expr] | None:
+    """The factors of a product in their order; None if there are too many."""
+    found: list[Expr] = []
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if node.op is mul:
+            stack.extend(node.args[::-1])
+        else:
+            found.append(node)
+        if len(found) + len(stack) > LONGEST:
+            return None
+    return found
+
+
+def product(parts: Sequence[Expr]) -> Expr:
+    """The product of at least one factor."""
+    return functools.reduce(operator.mul, parts)
+
+
+def are_opposite(x: Expr, y: Expr) -> bool:
+    """Whether y = -x by the way both are written."""
+    (a, u), (b, v) = scaled(x), scaled(y)
+    if a == -b:
+        return u is v
+    return a == b and u.op is v.op is sub and u.args == v.args[::-1]
