@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, Type, add, captured, div, literal, literal_value, mul, neg, sub
-from symgrad.ops import index, order, pointwise, reduce, shape, special
+from symgrad.ops import index, order, pointwise, reduce, shape, special, stable
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pick import pick
 
@@ -43,7 +43,7 @@ LARGEST_READ = 2**20
 
 def bounds(e: Expr) -> Interval:
     """An interval that holds every entry of `e` that is not nan."""
-    return _inferred(e, _bounds, _own_bounds, TRANSFER)
+    return inferred(e, _bounds, _own_bounds, TRANSFER)
 
 
 def is_nonnegative(e: Expr) -> bool:
@@ -64,7 +64,7 @@ def is_finite(e: Expr) -> bool:
 
 def is_integer_valued(e: Expr) -> bool:
     """Whether every finite entry is a whole number."""
-    return _inferred(e, _whole, _own_whole, WHOLE)
+    return inferred(e, _whole, _own_whole, WHOLE)
 
 
 def sums_to_one(e: Expr, axis: int) -> bool:
@@ -81,7 +81,7 @@ _bounds: weakref.WeakKeyDictionary[Expr, Interval] = weakref.WeakKeyDictionary()
 _whole: weakref.WeakKeyDictionary[Expr, bool] = weakref.WeakKeyDictionary()
 
 
-def _inferred(root: Expr, known: Any, own: Callable[..., Any], table: dict[Op, Any]) -> Any:
+def inferred(root: Expr, known: Any, own: Callable[..., Any], table: dict[Op, Any]) -> Any:
     """The fact of a node from those of its operands, each node looked at once.
 
     Operands of operations that the table says nothing about are not looked at.
@@ -313,6 +313,10 @@ LIMITED: dict[Op, Callable[..., Interval]] = {
     special.regularized_incomplete_beta: _within(UNIT),
     special.bessel_i0e: _within(UNIT),
     special.bessel_i1e: _within(SIGNED_UNIT),
+    **dict.fromkeys((pointwise.sech_squared, pointwise.logistic_slope), _within(UNIT)),
+    **dict.fromkeys((pointwise.gaussian, pointwise.lorentzian), _within(UNIT)),
+    **dict.fromkeys((pointwise.reciprocal_hypotenuse, stable.sech), _within(UNIT)),
+    stable.log_cosh_op: _within(NOT_NEGATIVE),
     reduce.softmax: _within(UNIT),
     reduce.log_softmax: _within(Interval(-math.inf, 0.0)),
     reduce.one_hot: _within(UNIT),

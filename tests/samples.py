@@ -29,6 +29,7 @@ from symgrad.ops import (
     reduce,
     shape,
     special,
+    stable,
 )
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -705,6 +706,47 @@ ACCURATE = (
     _made_of(pointwise.over_squared_length, lambda x, y: y / (x**2 + y**2), several, several),
 )
 
+
+def _made(op: Op, fun: Callable[..., Any], *domains: Domain, **params: Any) -> Made:
+    """A function of the stable family; what it is called with is in its domain."""
+    operands = tuple(Operand(d) for d in domains)
+    about = ", ".join(f"{k}={v}" for k, v in params.items())
+    return Made(op, lambda *xs: (op(*xs, **params),), lambda *xs: (fun(*xs),), operands, about)
+
+
+def _weighted(x: Any, weights: Any, axis: int) -> Any:
+    return jnp.log(jnp.abs(jnp.sum(weights * jnp.exp(x), axis)))
+
+
+def _sign_of_weighted(x: Any, weights: Any) -> Any:
+    return jnp.sign(jnp.sum(weights * jnp.exp(x), 1))
+
+
+STABLE = (
+    _made(stable.log_abs, lambda x: jnp.log(jnp.abs(x)), several),
+    _made(stable.bose, lambda x: 1 / jnp.expm1(x), several),
+    _made(stable.log1mexp_op, lambda x: jnp.log(1 - jnp.exp(x)), between(-3.0, -0.3)),
+    _made(stable.log_cosh_op, lambda x: jnp.log(jnp.cosh(x)), several),
+    _made(stable.sech, lambda x: 1 / jnp.cosh(x), normal),
+    _made(
+        stable.weighted_logsumexp,
+        lambda x, w: _weighted(x, w, 1),
+        normal,
+        positive,
+        axis=1,
+        signed=False,
+    ),
+    _made(
+        stable.weighted_logsumexp,
+        lambda x, w: _weighted(x, w, 0),
+        normal,
+        several,
+        axis=0,
+        signed=True,
+    ),
+    _made(stable.weighted_sum_sign, _sign_of_weighted, normal, several, axis=1),
+)
+
 MADE = (
     *ACCURATE,
     Made(
@@ -720,6 +762,7 @@ MADE = (
         (Operand(shape=(3,)), Operand(shape=(3,))),
         about="reverse",
     ),
+    *STABLE,
     Made(
         batch.batched_op,
         _rows,

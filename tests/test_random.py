@@ -17,7 +17,7 @@ ROW = (3,)
 DRAWS = {
     "normal": lambda k, x: x * R.normal(k, ROW),
     "normal in half precision": lambda k, x: x * R.normal(k, ROW, np.float16),
-    "complex normal": lambda k, x: jnp.abs(x * R.normal(k, ROW, np.complex64)),
+    "complex normal": lambda k, x: jnp.abs(x * R.normal(k, ROW, np.complex128)),
     "uniform": lambda k, x: x * R.uniform(k, ROW),
     "uniform between": lambda k, x: R.uniform(k, ROW, minval=x[0], maxval=x[0] + x[1] ** 2),
     "uniform between arrays": lambda k, x: R.uniform(k, (2, 3), minval=-x, maxval=x * x),

@@ -17,6 +17,7 @@ import numpy as np
 
 from symgrad.exact.numbers import numbers
 from symgrad.exact.scalars import value_of
+from symgrad.exact.stable import ALONG_AXES
 from symgrad.expr import Expr, Op, add, captured, item, literal, mul
 from symgrad.ops import contract, cumulative, matrix, order, pick, pointwise, reduce, shape
 
@@ -289,6 +290,7 @@ ARRAYS: Mapping[Op, Value] = {
     reduce.argmax: _argument(max),
     reduce.argmin: _argument(min),
     reduce.logsumexp: lambda mp, e, x: over_axes(mp, e, x, functools.partial(_logsumexp, mp)),
+    **ALONG_AXES,
     reduce.softmax: _by_rows(_softmax),
     reduce.log_softmax: _by_rows(_log_softmax),
     reduce.cumsum: _accumulate(add),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.exact.numbers import is_huge
+from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
 from symgrad.ops import pointwise, special
 
@@ -297,7 +298,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     special.bessel_i1e: _scaled_bessel(1),
 }
 
-VALUES: Mapping[Op, Value] = {**ARITHMETIC, **LOGIC, **FUNCTIONS}
+VALUES: Mapping[Op, Value] = {**ARITHMETIC, **LOGIC, **FUNCTIONS, **POINTWISE}
 """Operations on the patterns of bits are left out: exact numbers have none."""
 
 

@@ -189,10 +189,10 @@ reduce_prod = _reduction("prod", _prod_source, Custom(_prod_pullback))
 
 
 def _axis_source(name: str) -> Any:
-    return lambda e: f"{name}(x, axis={_from_end(e)})"
+    return lambda e: f"{name}(x, axis={last_axis_as_minus_one(e)})"
 
 
-def _from_end(e: Expr) -> int:
+def last_axis_as_minus_one(e: Expr) -> int:
     """The last axis is written -1, as people do."""
     axis = e.params["axis"]
     return -1 if axis == e.args[0].ndim - 1 else axis

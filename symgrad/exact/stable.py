@@ -1,0 +1,78 @@
+"""What the logarithms of the stable family mean, to any number of digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from symgrad.exact.numbers import is_huge
+from symgrad.expr import Expr, Op
+from symgrad.ops import stable
+
+Value = Callable[..., Any]
+
+
+def _reciprocal(mp: Any, x: Any) -> Any:
+    return mp.inf if x == 0 else 1 / x
+
+
+def _bose(mp: Any, x: Any) -> Any:
+    if is_huge(mp, x):
+        return mp.zero if x > 0 else -mp.one
+    return _reciprocal(mp, mp.expm1(x))
+
+
+def _log1mexp(mp: Any, x: Any) -> Any:
+    if is_huge(mp, x):
+        return mp.zero if x < 0 else mp.nan
+    return mp.log(-mp.expm1(x)) if x else mp.ninf
+
+
+def _log_cosh(mp: Any, x: Any) -> Any:
+    size = abs(x)
+    if is_huge(mp, x):
+        return size
+    return mp.log1p(2 * mp.sinh(size / 2) ** 2) if size < 1 else mp.log(mp.cosh(size))
+
+
+POINTWISE: Mapping[Op, Value] = {
+    stable.log_abs: lambda mp, x: mp.log(abs(x)) if x else mp.ninf,
+    stable.bose: _bose,
+    stable.log1mexp_op: _log1mexp,
+    stable.log_cosh_op: _log_cosh,
+    stable.sech: lambda mp, x: mp.zero if is_huge(mp, x) else 1 / mp.cosh(x),
+}
+
+
+def _weighted_sum(mp: Any, x: Any, weights: Any) -> tuple[Any, Any]:
+    """The largest exponent that has a weight, and the sum of what is left of the others."""
+    terms = [(v, w) for v, w in zip(x, weights, strict=True) if w != 0]
+    top = max((v for v, _ in terms), default=mp.ninf)
+    if not mp.isfinite(top):
+        return top, mp.one
+    return top, mp.fsum(w * mp.exp(v - top) for v, w in terms)
+
+
+def _over_axis(combine: Callable[[Any, Any, Any], Any]) -> Value:
+    def value(mp: Any, e: Expr, x: Any, weights: Any) -> Any:
+        axis = e.params["axis"]
+        found = np.empty(e.shape, object)
+        for i in np.ndindex(e.shape):
+            place = (*i[:axis], slice(None), *i[axis:])
+            found[i] = combine(mp, x[place], weights[place])
+        return found
+
+    return value
+
+
+def _log_of_weighted_sum(mp: Any, x: Any, weights: Any) -> Any:
+    top, rest = _weighted_sum(mp, x, weights)
+    return top + mp.log(abs(rest)) if rest else mp.ninf
+
+
+ALONG_AXES: Mapping[Op, Value] = {
+    stable.weighted_logsumexp: _over_axis(_log_of_weighted_sum),
+    stable.weighted_sum_sign: _over_axis(lambda mp, x, w: mp.sign(_weighted_sum(mp, x, w)[1])),
+}
