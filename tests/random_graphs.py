@@ -1,0 +1,247 @@
+"""Random programs of the kinds people write, and what exact arithmetic says of them.
+
+A program maps every row of its inputs to one number, so that many points are evaluated at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import evaluate
+import jax
+import numpy as np
+
+import symgrad as sg
+from symgrad import exact, walk
+from symgrad.derive import pullback
+from symgrad.expr import Expr, Type, parameter
+from symgrad.ops.pointwise import (
+    abs_,
+    arctan,
+    cos,
+    eq,
+    exp,
+    expm1,
+    gt,
+    integer_power,
+    log,
+    log1p,
+    logistic,
+    maximum,
+    minimum,
+    relu,
+    select,
+    sin,
+    sqrt,
+    square,
+    tanh,
+)
+from symgrad.ops.reduce import logsumexp, reduce_max, reduce_prod, softmax
+from symgrad.ops.shape import expand, full, reduce_sum, zeros
+
+ENTRIES = 3
+"""Of each row of a program on vectors."""
+
+UNARY: tuple[Callable[[Expr], Expr], ...] = (
+    *(exp, log, sqrt, square, tanh, logistic, sin, cos, log1p, expm1, abs_, arctan, relu),
+    lambda x: -x,
+    lambda x: 1 / x,
+    lambda x: 1 + x,
+    lambda x: x - 1,
+    lambda x: 1 - x,
+    lambda x: 0.5 * x,
+    lambda x: x / 3,
+    lambda x: integer_power(x, 3),
+    lambda x: log(1 + exp(x)),
+    lambda x: 1 / (1 + exp(-x)),
+    lambda x: log(logistic(x)),
+    lambda x: log(1 - logistic(x)),
+    lambda x: 1 - square(tanh(x)),
+    lambda x: exp(x) - 1,
+    lambda x: log(1 + x),
+    lambda x: 1 - cos(x),
+    lambda x: sqrt(x + 1) - sqrt(x),
+    lambda x: (exp(x) - 1) / x,
+    lambda x: sin(x) / x,
+    lambda x: x * log(x),
+    lambda x: exp(-0.5 * square(x)),
+    lambda x: log(exp(-0.5 * square(x))),
+    lambda x: maximum(x, 0) + log1p(exp(-abs_(x))),
+    lambda x: select(gt(x, 0), sqrt(x), 0),
+    lambda x: select(eq(x, 0), 1, sin(x) / x),
+    lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
+    lambda x: sqrt(square(x)),
+)
+
+BINARY: tuple[Callable[[Expr, Expr], Expr], ...] = (
+    lambda x, y: x + y,
+    lambda x, y: x - y,
+    lambda x, y: x * y,
+    lambda x, y: x / y,
+    maximum,
+    minimum,
+    lambda x, y: select(gt(x, y), x * y, y),
+    lambda x, y: sqrt(square(x) + square(y)),
+    lambda x, y: x / sqrt(square(x) + square(y)),
+    lambda x, y: log(exp(x) + exp(y)),
+    lambda x, y: exp(x) / (exp(x) + exp(y)),
+    lambda x, y: log(x * y),
+    lambda x, y: log(x / y),
+    lambda x, y: square(x) - square(y),
+    lambda x, y: x * log(y),
+    lambda x, y: exp(log(x) + log(y)),
+)
+
+
+def _last(x: Expr) -> int:
+    return x.ndim - 1
+
+
+def _back(x: Expr, like: Expr) -> Expr:
+    return expand(x, (_last(like),), like.shape)
+
+
+ROWS: tuple[Callable[[Expr], Expr], ...] = (
+    lambda x: reduce_sum(x, axes=(_last(x),)),
+    lambda x: reduce_sum(x, axes=(_last(x),)) / ENTRIES,
+    lambda x: reduce_max(x, axes=(_last(x),)),
+    lambda x: reduce_prod(x, axes=(_last(x),)),
+    lambda x: logsumexp(x, axis=_last(x)),
+    lambda x: log(reduce_sum(exp(x), axes=(_last(x),))),
+    lambda x: sqrt(reduce_sum(square(x), axes=(_last(x),))),
+    lambda x: log(reduce_prod(x, axes=(_last(x),))),
+)
+"""From a vector to a number."""
+
+WITHIN: tuple[Callable[[Expr], Expr], ...] = (
+    lambda x: softmax(x, axis=_last(x)),
+    lambda x: exp(x) / _back(reduce_sum(exp(x), axes=(_last(x),)), x),
+    lambda x: x / _back(sqrt(reduce_sum(square(x), axes=(_last(x),))), x),
+    lambda x: x - _back(reduce_sum(x, axes=(_last(x),)) / ENTRIES, x),
+    lambda x: log(softmax(x, axis=_last(x))),
+    lambda x: x - _back(log(reduce_sum(exp(x), axes=(_last(x),))), x),
+)
+"""From a vector to a vector."""
+
+
+def program(seed: int, rows: int) -> sg.Graph:
+    """A random program of two inputs with so many rows."""
+    draws = np.random.default_rng(seed)
+    vectors = bool(draws.random() < 0.4)
+    shape = (rows, ENTRIES) if vectors else (rows,)
+    inputs = tuple(parameter(i, Type(shape, np.dtype(np.float64))) for i in range(2))
+    made: list[Expr] = list(inputs)
+    for _ in range(draws.integers(2, 6)):
+        made.append(_step(draws, made, vectors))
+    output = made[-1]
+    if output.ndim == 2:
+        output = ROWS[draws.integers(len(ROWS))](output)
+    return sg.Graph(inputs, (output,), ("x", "y"))
+
+
+def _step(draws: np.random.Generator, made: Sequence[Expr], vectors: bool) -> Expr:
+    """One more node, made of the last or an earlier one."""
+
+    def pick(options: Sequence[Any]) -> Any:
+        return options[draws.integers(len(options))]
+
+    first = made[-1] if draws.random() < 0.7 else pick(made)
+    kind = draws.random()
+    if vectors and kind < 0.3:
+        return pick(WITHIN)(first)
+    if kind < 0.65:
+        return pick(UNARY)(first)
+    return pick(BINARY)(first, pick(made))
+
+
+def in_precision(graph: sg.Graph, dtype: Any) -> sg.Graph:
+    """The same program on numbers of another precision."""
+    inputs = tuple(parameter(i, Type(x.shape, np.dtype(dtype))) for i, x in enumerate(graph.inputs))
+    done: dict[Expr, Expr] = dict(zip(graph.inputs, inputs, strict=True))
+    for node in walk.topological(graph.outputs):
+        if node in done:
+            continue
+        if not node.args:
+            value = sg.expr.literal_value(node)
+            done[node] = sg.expr.constant(value, dtype, node.type.weak)
+        else:
+            done[node] = node.op(*(done[a] for a in node.args), **node.params)
+    return sg.Graph(inputs, tuple(done[o] for o in graph.outputs), graph.names)
+
+
+def with_gradient(graph: sg.Graph) -> sg.Graph:
+    """The value, and its derivatives row by row."""
+    ones = [full(1, o.type) for o in graph.outputs]
+    pulled = pullback(graph.outputs, ones, graph.inputs, graph.origins)
+    slopes = (zeros(i.type) if p is None else p for p, i in zip(pulled, graph.inputs, strict=True))
+    return sg.Graph(graph.inputs, (*graph.outputs, *slopes), graph.names, graph.origins)
+
+
+def simplified(graph: sg.Graph) -> sg.Graph:
+    """Value and derivatives as symgrad computes them: lifted, differentiated, simplified."""
+    return with_gradient(graph.simplify()).simplify()
+
+
+def points(seed: int, graph: sg.Graph, dtype: Any) -> list[np.ndarray]:
+    """Numbers of ordinary and of extreme sizes, zeros and ties among them."""
+    draws = np.random.default_rng(seed)
+    found: list[np.ndarray] = []
+    for node in graph.inputs:
+        sizes = draws.choice([1e-12, 1e-4, 1.0, 1.0, 1.0, 10.0, 100.0, 1e3, 1e12], node.shape)
+        values = draws.normal(size=node.shape) * sizes
+        values = np.where(draws.random(node.shape) < 0.05, 0.0, values)
+        if found:
+            values = np.where(draws.random(node.shape) < 0.05, found[0], values)
+        found.append(values.astype(dtype))
+    return found
+
+
+def in_floats(graph: walk.Graph, args: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs with each operation run on its own."""
+    values: dict[Expr, Any] = dict(zip(graph.inputs, map(jax.numpy.asarray, args), strict=True))
+    for node in walk.topological(graph.outputs):
+        if node not in values:
+            values[node] = evaluate.apply(node, [values[a] for a in node.args])
+    return [np.asarray(values[o]).astype(np.float64) for o in graph.outputs]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Outputs in exact arithmetic, and how far they move if the inputs do by their own size."""
+
+    values: list[np.ndarray]
+    condition: list[np.ndarray]
+
+
+NUDGE = 2.0**-40
+
+
+def truth(graph: walk.Graph, args: Sequence[np.ndarray], digits: int = 90) -> Truth:
+    """What the program means at these points; nan where the digits do not tell."""
+    exactly = exact.evaluate(graph, args, digits)
+    again = exact.evaluate(graph, args, 2 * digits)
+    mp = exact.context(digits)
+    draws = np.random.default_rng(1)
+    moved = [np.zeros(o.shape) for o in graph.outputs]
+    for _ in range(2):
+        nudged = [
+            np.asarray(
+                exact.numbers.numbers(mp, a) * (1 + NUDGE * draws.choice([-1.0, 1.0], a.shape))
+            )
+            for a in args
+        ]
+        for reach, x, y in zip(moved, exactly, exact.evaluate(graph, nudged, digits), strict=True):
+            with np.errstate(over="ignore"):
+                reach[...] = np.maximum(reach, np.abs(rounded(x - y)) / NUDGE)
+    values = []
+    for x, y in zip(exactly, again, strict=True):
+        settled = np.abs(rounded(x - y)) <= 1e-25 * np.abs(rounded(y))
+        values.append(np.where(settled, rounded(y), np.nan))
+    return Truth(values, moved)
+
+
+def rounded(array: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(array, object).astype(np.float64)
