@@ -24,6 +24,7 @@ from symgrad.ops import (
     calls,
     contract,
     loops,
+    moments,
     pick,
     pointwise,
     reduce,
@@ -747,8 +748,25 @@ STABLE = (
     _made(stable.weighted_sum_sign, _sign_of_weighted, normal, several, axis=1),
 )
 
+
+def _deviations(x, axes):
+    return x - jnp.mean(x, axes, keepdims=True)
+
+
 MADE = (
     *ACCURATE,
+    Made(
+        moments.centered,
+        lambda x: (moments.centered(x, axes=(0, 2)),),
+        lambda x: (_deviations(x, (0, 2)),),
+        (Operand(shape=(2, 3, 4)),),
+    ),
+    Made(
+        moments.squared_deviations,
+        lambda x: (moments.squared_deviations(x, axes=(1,)),),
+        lambda x: (jnp.sum(_deviations(x, (1,)) ** 2, 1),),
+        (Operand(shape=(2, 3)),),
+    ),
     Made(
         reduce.recurrence,
         lambda a, b: (reduce.recurrence(a, b, axis=0, reverse=False),),

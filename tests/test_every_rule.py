@@ -24,7 +24,7 @@ import symgrad as sg
 from symgrad import walk
 from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
-from symgrad.laws import algebra, kinks, lift, logs, matrix, shape
+from symgrad.laws import algebra, kinks, lift, logs, matrix, moments, shape
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
 from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
@@ -375,6 +375,7 @@ PROGRAMS = [
     fires(kinks.kinks_of_a_sum, lambda x, y: jnp.maximum(x, y) + jnp.minimum(y, x), (3,), (3,)),
     fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
     fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
+    fires(moments.sums_of_products, lambda x: jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2),
     fires(lift.logistic_from_reciprocal, lambda x: 1 / (1 + jnp.exp(-x))),
     fires(lift.logistic_of_minus_from_reciprocal, lambda x: 1 / (jnp.exp(x) + 1)),
     fires(lift.logistic_from_ratio, lambda x: jnp.exp(x) / (1 + jnp.exp(x))),

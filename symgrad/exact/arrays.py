@@ -19,7 +19,7 @@ from symgrad.exact.numbers import numbers
 from symgrad.exact.scalars import value_of
 from symgrad.exact.stable import ALONG_AXES
 from symgrad.expr import Expr, Op, add, captured, item, literal, mul
-from symgrad.ops import contract, cumulative, matrix, order, pick, pointwise, reduce, shape
+from symgrad.ops import contract, cumulative, matrix, moments, order, pick, pointwise, reduce, shape
 
 Value = Callable[..., Any]
 Array = np.ndarray
@@ -268,6 +268,15 @@ def _triangle(keeps: Callable[[Array, int], Array]) -> Value:
     return value
 
 
+def _centered(mp: Any, e: Expr, x: Array) -> Array:
+    count = math.prod(x.shape[a] for a in e.params["axes"])
+    return x - np.sum(x, e.params["axes"], keepdims=True) / count if count else x
+
+
+def _squared_deviations(mp: Any, e: Expr, x: Array) -> Array:
+    return over_axes(mp, e, _centered(mp, e, x) ** 2, lambda group: sum(group, mp.zero))
+
+
 ARRAYS: Mapping[Op, Value] = {
     literal: lambda mp, e: numbers(mp, e.params["value"].value),
     captured: lambda mp, e: numbers(mp, jax.device_get(e.params["array"].array)),
@@ -293,6 +302,8 @@ ARRAYS: Mapping[Op, Value] = {
     **ALONG_AXES,
     reduce.softmax: _by_rows(_softmax),
     reduce.log_softmax: _by_rows(_log_softmax),
+    moments.centered: _centered,
+    moments.squared_deviations: _squared_deviations,
     reduce.cumsum: _accumulate(add),
     reduce.cumprod: _accumulate(mul),
     cumulative.cummax: _accumulate(pointwise.maximum),

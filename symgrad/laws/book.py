@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, kinks, lift, logs, matrix, shape
+from symgrad.laws import algebra, kinks, lift, logs, matrix, moments, shape
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
@@ -32,6 +32,7 @@ LIFT = (
     *_rules_of(lift),
     *_rules_of(logs),
     *_rules_of(kinks),
+    *_rules_of(moments),
     *_rules_of(matrix),
     *_rules_of(algebra),
 )

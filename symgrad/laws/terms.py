@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
-from symgrad.ops.shape import full, uniform_value
+from symgrad.ops.shape import broadcast, full, uniform_value
 
 Term = tuple[float, Expr | None]
 """A coefficient and what it multiplies; None stands for 1."""
@@ -43,11 +43,13 @@ def scaled(e: Expr) -> tuple[float, Expr]:
 
 
 def _number_and_rest(e: Expr) -> tuple[float, Expr] | None:
-    for factor, rest in (e.args, e.args[::-1]):
-        value = number(factor)
-        if value:
-            return value, rest
-    return None
+    """The numbers among the factors of a product, and the product of the others."""
+    parts = factors(e) or list(e.args)
+    values = [number(p) for p in parts]
+    rest = [p for p, value in zip(parts, values, strict=True) if not value]
+    if not rest or len(rest) == len(parts):
+        return None
+    return math.prod(value for value in values if value), product(rest)
 
 
 def terms(e: Expr) -> list[Term] | None:
@@ -88,7 +90,53 @@ def total(parts: Sequence[Term], type: Type) -> Expr:
 def _times(size: float, node: Expr | None, type: Type) -> Expr:
     if node is None:
         return constant(size, type.dtype)
+    inverse = 1 / size
+    if inverse.is_integer() and not size.is_integer():
+        return node / inverse
     return node if size == 1 else node * size
+
+
+def without_repetition(parts: Sequence[Term]) -> tuple[list[Term], Expr] | None:
+    """Terms that all repeat their values alike, as they are before, and one of the repetitions.
+
+    Reductions that keep their axes are such terms.
+    """
+    found: list[Term] = []
+    alike: Expr | None = None
+    for coefficient, node in parts:
+        unrepeated = None if node is None else _before_repetition(node)
+        if unrepeated is None:
+            return None
+        inner, repetition = unrepeated
+        alike = alike or repetition
+        if (repetition.params, repetition.shape) != (alike.params, alike.shape):
+            return None
+        if inner.shape != alike.args[0].shape:
+            return None
+        found.append((coefficient, inner))
+    return None if alike is None else (found, alike)
+
+
+def _before_repetition(e: Expr, deep: int = 3) -> tuple[Expr, Expr] | None:
+    """f(broadcast(x)) with numbers as the other operands of f, as f(x) and the broadcast."""
+    if e.op is broadcast:
+        return (e.args[0], e) if e.args[0].ndim or e.ndim else None
+    if not e.op.elementwise or not deep:
+        return None
+    inner = [None if number(a) is not None else _before_repetition(a, deep - 1) for a in e.args]
+    if any(i is None and number(a) is None for i, a in zip(inner, e.args, strict=True)):
+        return None
+    repeated = [i[1] for i in inner if i is not None]
+    if not repeated or any(r.params != repeated[0].params for r in repeated):
+        return None
+    args = [_scalar(a) if i is None else i[0] for i, a in zip(inner, e.args, strict=True)]
+    return e.op(*args, **e.params), repeated[0]
+
+
+def _scalar(e: Expr) -> Expr:
+    while e.op is broadcast:
+        (e,) = e.args
+    return e
 
 
 def factors(e: Expr) -> list[Expr] | None:

@@ -49,3 +49,17 @@ def over_squared_length(x, y):
     swapped = jnp.abs(x) > jnp.abs(y)
     ratio = jnp.where(swapped, y, x) / jnp.where(swapped, x, y)
     return jnp.where(swapped, ratio, 1) / (jnp.where(swapped, x, y) * (1 + jnp.square(ratio)))
+
+
+def centered(x, axes):
+    """x less its mean; the first entry is taken off before, exactly where all are alike."""
+    first = tuple(slice(1) if axis in axes else slice(None) for axis in range(x.ndim))
+    rest = x - x[first]
+    return rest - jnp.mean(rest, axes, keepdims=True)
+
+
+def squared_deviations(x, axes):
+    """The sum of (x - mean(x))**2; the first entry is taken off before."""
+    first = tuple(slice(1) if axis in axes else slice(None) for axis in range(x.ndim))
+    rest = x - x[first]
+    return jnp.sum(jnp.square(rest - jnp.mean(rest, axes, keepdims=True)), axes)

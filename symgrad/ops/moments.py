@@ -1,0 +1,43 @@
+"""Moments about the mean: what is left of large numbers when their mean is taken off."""
+
+from __future__ import annotations
+
+from symgrad.expr import Custom, Expr, Linear, Op, Type
+from symgrad.ops import accurate
+from symgrad.ops.shape import expand, reduce_sum
+
+
+def _summed_type(x: Type, *, axes: tuple[int, ...]) -> Type:
+    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+centered = Op(
+    "centered",
+    lambda x, *, axes: x,
+    "centered(x, {axes})",
+    Linear(lambda g, y, x: centered(g, **y.params)),
+    params=("axes",),
+    flops=lambda e: 4 * e.type.size,
+    helpers=(accurate.centered,),
+)
+"""x less its mean over axes: a projection, which is its own adjoint."""
+
+
+def _pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    return (expand(g, y.params["axes"], x.shape) * (2 * centered(x, **y.params)),)
+
+
+def _pushforward(tangents: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:
+    return reduce_sum(tangents[0] * (2 * centered(x, **y.params)), **y.params)
+
+
+squared_deviations = Op(
+    "squared_deviations",
+    _summed_type,
+    "squared_deviations(x, {axes})",
+    Custom(pullback=_pullback, pushforward=_pushforward),
+    params=("axes",),
+    flops=lambda e: 5 * e.args[0].type.size,
+    helpers=(accurate.squared_deviations,),
+)
+"""Σ (x - mean(x))² over axes."""
