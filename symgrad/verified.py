@@ -115,6 +115,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "sum_of_reshaped": ("in programs",),
     "sum_of_sum": ("in programs",),
     "sum_over_no_entries_to_add": ("in programs",),
+    "sums_of_products": ("in programs",),
     "transpose_of_product": ("in programs",),
     "transpose_of_transpose": ("in programs",),
     "triangle_from_comparison": ("in programs",),
