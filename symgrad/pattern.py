@@ -74,6 +74,7 @@ class Rule:
         sides: both sides of an equation, None for a law about shapes.
         derivatives_only: applied to nodes that differentiation made, never to the user's own:
             the law re-associates products, and the user's order may guard against overflow.
+        written_only: applied to the user's own nodes, never to those that differentiation made.
         protects: what goes wrong where the law is not applied, such as "overflow of exp".
         guard: what an equation asks of the nodes that its variables of the same names stand for.
     """
@@ -85,6 +86,7 @@ class Rule:
     exact: bool
     sides: tuple[Any, Any] | None = None
     derivatives_only: bool = False
+    written_only: bool = False
     protects: str = ""
     guard: Callable[..., bool] | None = None
 
@@ -139,7 +141,11 @@ def equation(
 
 
 def rewrites(
-    *roots: Op, exact: bool, derivatives_only: bool = False, protects: str = ""
+    *roots: Op,
+    exact: bool,
+    derivatives_only: bool = False,
+    written_only: bool = False,
+    protects: str = "",
 ) -> Callable[[Callable[[Expr], Expr | None]], Rule]:
     """Make a rule of a function from a node with one of these operations to an equal node."""
 
@@ -156,6 +162,7 @@ def rewrites(
             rewrite,
             exact,
             derivatives_only=derivatives_only,
+            written_only=written_only,
             protects=protects,
         )
 

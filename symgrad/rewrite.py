@@ -103,7 +103,7 @@ class _Normaliser:
             return rebuilt
         derived = self.origins.get(node, UNKNOWN).backward
         for rule in self.rules.get(node.op, ()):
-            if rule.derivatives_only and not derived:
+            if rule.written_only if derived else rule.derivatives_only:
                 continue
             if self.budget <= 0:
                 self.log.exhausted = True

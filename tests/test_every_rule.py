@@ -24,7 +24,7 @@ import symgrad as sg
 from symgrad import walk
 from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
-from symgrad.laws import algebra, kinks, lift, logs, matrix, moments, shape
+from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
 from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
@@ -287,8 +287,14 @@ def _cross_entropy(labels: Any, x: Any) -> Any:
     return -jnp.sum(jax.nn.one_hot(labels, 4, dtype=x.dtype) * jax.nn.log_softmax(x))
 
 
+def _maybe_masked(x: Any) -> Any:
+    """Large negative numbers are masked, of which there happen to be none."""
+    return jnp.where(x > -100, x, -jnp.inf)
+
+
 LABELS = _integers(-1, 4, (3,))
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
+HALF = Operand(between(0.1, 0.6), (3, 4))
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
 
 PROGRAMS = [
@@ -491,6 +497,36 @@ PROGRAMS = [
         (3, 4),
         (3, 4),
     ),
+    fires(entropy.weight_times_log, lambda x, y: x * jnp.log(y), (3, 4), MIDDLE),
+    fires(entropy.weight_times_log, lambda x, y: x * (jnp.log1p(-y) / 3), (3, 4), HALF),
+    fires(entropy.weight_times_log, lambda x, y: x * jnp.log(x / y), MIDDLE, MIDDLE),
+    fires(entropy.weight_times_log, lambda x, y: x * jnp.log(y / x), MIDDLE, MIDDLE),
+    fires(
+        entropy.weight_times_difference_of_logs,
+        lambda x, y: x * (jnp.log(x) - jnp.log(y)),
+        MIDDLE,
+        MIDDLE,
+    ),
+    fires(entropy.dot_with_log, lambda x, y: jnp.vdot(x, jnp.log(y)), (4,), MIDDLE_VECTOR),
+    fires(entropy.log_of_entries, lambda x: jnp.log(x)[1:], MIDDLE),
+    fires(masked.adding_nothing_in_the_log_domain, lambda x: jnp.logaddexp(x, -jnp.inf)),
+    fires(
+        masked.probability_times_its_log,
+        lambda x: -jax.nn.softmax(_maybe_masked(x)) * jax.nn.log_softmax(_maybe_masked(x)),
+    ),
+    fires(
+        masked.weight_times_masked_log,
+        lambda x: jnp.eye(3, 4, 1) * jax.nn.log_softmax(_maybe_masked(x)),
+    ),
+    fires(
+        masked.weight_times_difference_of_masked_logs,
+        lambda x, y: y * (jax.nn.log_softmax(_maybe_masked(x)) - y),
+        (3, 4),
+        (3, 4),
+    ),
+    fires(masked.rows_without_weight, lambda x: jax.nn.softmax(_maybe_masked(x), 0)),
+    fires(masked.rows_without_weight, lambda x: jax.nn.log_softmax(_maybe_masked(x)) ** 2),
+    fires(masked.sums_without_weight, lambda x: jnp.logaddexp(_maybe_masked(x), x)),
     fires(matrix.triangle_from_comparison, lambda x: jnp.tril(x, -1) + jnp.triu(x, 1)),
     fires(
         matrix.triangle_of_a_factor,

@@ -19,7 +19,18 @@ from symgrad.exact.numbers import numbers
 from symgrad.exact.scalars import value_of
 from symgrad.exact.stable import ALONG_AXES
 from symgrad.expr import Expr, Op, add, captured, item, literal, mul
-from symgrad.ops import contract, cumulative, matrix, moments, order, pick, pointwise, reduce, shape
+from symgrad.ops import (
+    contract,
+    cumulative,
+    entropy,
+    matrix,
+    moments,
+    order,
+    pick,
+    pointwise,
+    reduce,
+    shape,
+)
 
 Value = Callable[..., Any]
 Array = np.ndarray
@@ -150,6 +161,10 @@ def _by_rows(function: Callable[[Any, list[Any]], Sequence[Any]]) -> Value:
 
 def _softmax(mp: Any, row: list[Any]) -> list[Any]:
     return [value_of(mp, pointwise.exp, v) for v in _log_softmax(mp, row)]
+
+
+def _weights(mp: Any, row: list[Any]) -> list[Any]:
+    return [mp.zero] * len(row) if all(v == mp.ninf for v in row) else _softmax(mp, row)
 
 
 def _log_softmax(mp: Any, row: list[Any]) -> list[Any]:
@@ -299,11 +314,15 @@ ARRAYS: Mapping[Op, Value] = {
     reduce.argmax: _argument(max),
     reduce.argmin: _argument(min),
     reduce.logsumexp: lambda mp, e, x: over_axes(mp, e, x, functools.partial(_logsumexp, mp)),
+    entropy.masked_logsumexp: lambda mp, e, x: over_axes(
+        mp, e, x, functools.partial(_logsumexp, mp)
+    ),
     **ALONG_AXES,
-    reduce.softmax: _by_rows(_softmax),
-    reduce.log_softmax: _by_rows(_log_softmax),
     moments.centered: _centered,
     moments.squared_deviations: _squared_deviations,
+    **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
+    entropy.masked_weights_op: _by_rows(_weights),
+    **dict.fromkeys((reduce.log_softmax, entropy.masked_log_softmax), _by_rows(_log_softmax)),
     reduce.cumsum: _accumulate(add),
     reduce.cumprod: _accumulate(mul),
     cumulative.cummax: _accumulate(pointwise.maximum),

@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import pointwise, special
+from symgrad.ops import entropy, pointwise, special
 
 Value = Callable[..., Any]
 
@@ -274,6 +274,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     pointwise.logistic: _logistic,
     pointwise.softplus: _softplus,
     pointwise.logaddexp: _logaddexp,
+    entropy.masked_logaddexp: _logaddexp,
     pointwise.sech_squared: _sech_squared,
     pointwise.logistic_slope: _logistic_slope,
     pointwise.difference_of_squares: lambda mp, x, y: (x - y) * (x + y),

@@ -1,4 +1,4 @@
-"""What the logarithms of the stable family mean, to any number of digits."""
+"""What the logarithms of products and sums mean, to any number of digits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from symgrad.exact.numbers import is_huge
 from symgrad.expr import Expr, Op
-from symgrad.ops import stable
+from symgrad.ops import entropy, stable
 
 Value = Callable[..., Any]
 
@@ -37,8 +37,43 @@ def _log_cosh(mp: Any, x: Any) -> Any:
     return mp.log1p(2 * mp.sinh(size / 2) ** 2) if size < 1 else mp.log(mp.cosh(size))
 
 
+def _log(mp: Any, x: Any) -> Any:
+    return mp.log(x) if x else mp.ninf
+
+
+def _times_log(mp: Any, x: Any, y: Any) -> Any:
+    return mp.zero if x == 0 and y == 0 else x * _log(mp, y)
+
+
+def _times_log1p(mp: Any, x: Any, y: Any) -> Any:
+    if y == -1:
+        return mp.zero if x == 0 else x * mp.ninf
+    return x * mp.log1p(y)
+
+
+def _relative_entropy(mp: Any, x: Any, y: Any) -> Any:
+    if x == 0 and y >= 0:
+        return mp.zero
+    return x * (mp.inf if y == 0 else _log(mp, x / y))
+
+
+def _x_exp_x(mp: Any, x: Any) -> Any:
+    return mp.zero if x < 0 and (is_huge(mp, x) or mp.isinf(x)) else x * mp.exp(x)
+
+
+def _times_masked(mp: Any, x: Any, y: Any) -> Any:
+    return mp.zero if x == 0 and y == mp.ninf else x * y
+
+
 POINTWISE: Mapping[Op, Value] = {
     stable.log_abs: lambda mp, x: mp.log(abs(x)) if x else mp.ninf,
+    entropy.times_log_op: _times_log,
+    entropy.times_log1p_op: _times_log1p,
+    entropy.xlogy: lambda mp, x, y: mp.zero if x == 0 else x * _log(mp, y),
+    entropy.xlog1py: lambda mp, x, y: mp.zero if x == 0 else _times_log1p(mp, x, y),
+    entropy.relative_entropy_op: _relative_entropy,
+    entropy.x_exp_x_op: _x_exp_x,
+    entropy.times_masked_op: _times_masked,
     stable.bose: _bose,
     stable.log1mexp_op: _log1mexp,
     stable.log_cosh_op: _log_cosh,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, kinks, lift, logs, matrix, moments, shape
+from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
@@ -27,10 +27,13 @@ def _rules_of(module: object) -> Phase:
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
 TIDY = (*SHAPE, *_rules_of(algebra))
+WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
     *_rules_of(lift),
     *_rules_of(logs),
+    *(r for r in _rules_of(masked) if r not in WEIGHTLESS),
+    *_rules_of(entropy),
     *_rules_of(kinks),
     *_rules_of(moments),
     *_rules_of(matrix),
@@ -38,8 +41,8 @@ LIFT = (
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
-DEFAULT_LIFT: tuple[Phase, ...] = (LIFT,)
-DEFAULT_SIMPLIFY: tuple[Phase, ...] = (LIFT, ECONOMY)
+DEFAULT_LIFT: tuple[Phase, ...] = (LIFT, WEIGHTLESS)
+DEFAULT_SIMPLIFY: tuple[Phase, ...] = (LIFT, WEIGHTLESS, ECONOMY)
 
 
 def phases(rules: str | Sequence[Rule]) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
@@ -86,5 +89,5 @@ def prepared(graph: Graph) -> Graph:
     return merge_factorisations(merge_sorts(tidy_loops(plain)))
 
 
-ALL = tuple(dict.fromkeys((*LIFT, *ECONOMY)))
+ALL = tuple(dict.fromkeys((*LIFT, *WEIGHTLESS, *ECONOMY)))
 """Every rule, once."""

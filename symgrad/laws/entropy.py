@@ -1,0 +1,120 @@
+"""Weights times logarithms: 0 log 0 is 0, in entropies, divergences and likelihoods.
+
+A weight that may be zero and a logarithm that may be that of zero become one operation,
+whose value and slopes there are the limits. Where they cannot meet nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from symgrad.expr import Expr, Op, add, div, literal, literal_value, mul, sub
+from symgrad.laws.exponential import MOVES, Kind, kind, terms_of_contraction
+from symgrad.ops.contract import einsum_op
+from symgrad.ops.entropy import relative_entropy_op, times_log1p_op, times_log_op
+from symgrad.ops.index import dynamic_slice_op
+from symgrad.ops.pick import pick
+from symgrad.ops.pointwise import log, log1p
+from symgrad.ops.shape import reduce_sum, slice_, uniform_value
+from symgrad.pattern import rewrites
+from symgrad.structure import bounds
+
+PRODUCTS: dict[Op, tuple[Op, float]] = {log: (times_log_op, 0.0), log1p: (times_log1p_op, -1.0)}
+"""For each logarithm, the product with it, and where it is minus infinity."""
+
+
+def _may_be_zero(x: Expr) -> bool:
+    return x.op is not literal and x.op not in PRODUCTS and 0.0 in bounds(x)
+
+
+def _moves_to_log(e: Expr) -> list[Expr] | None:
+    """The nodes from `e` down to a logarithm that only move its entries, and the logarithm."""
+    path = [e]
+    while path[-1].op in MOVES:
+        path.append(path[-1].args[0])
+    return path if path[-1].op in PRODUCTS else None
+
+
+def _singular_log(e: Expr) -> list[Expr] | None:
+    """As `_moves_to_log`, for a logarithm that may be minus infinity."""
+    path = _moves_to_log(e)
+    if path is None or not e.type.inexact or e.dtype.kind == "c":
+        return None
+    (y,) = path[-1].args
+    padded = y.op is add and any((literal_value(a) or 0) > 0 for a in y.args)
+    return path if PRODUCTS[path[-1].op][1] in bounds(y) and not padded else None
+
+
+def _product(x: Expr, path: list[Expr]) -> Expr:
+    """`x` times a logarithm, given as the nodes down to it."""
+    op = PRODUCTS[path[-1].op][0]
+    (y,) = path[-1].args
+    for move in reversed(path[:-1]):
+        y = move.op(y, *move.args[1:], **move.params)
+    return op(x, y)
+
+
+@rewrites(mul, exact=False, written_only=True, protects="0 log 0")
+def weight_times_log(e: Expr) -> Expr | None:
+    """x log(y) is 0 where x and y are both 0"""
+    for x, factor in (e.args, e.args[::-1]):
+        inner, scaled = _unscaled(factor)
+        path = _singular_log(inner)
+        if path is not None and _may_be_zero(x):
+            return scaled(_ratio(x, path) or _product(x, path))
+    return None
+
+
+def _ratio(x: Expr, path: list[Expr]) -> Expr | None:
+    """x log(x / y), whose quotient is nan where both are 0."""
+    (quotient,) = path[-1].args
+    if len(path) > 1 or path[-1].op is not log or quotient.op is not div:
+        return None
+    above, below = quotient.args
+    if above is x:
+        return relative_entropy_op(x, below)
+    return -relative_entropy_op(x, above) if below is x else None
+
+
+def _unscaled(e: Expr) -> tuple[Expr, Callable[[Expr], Expr]]:
+    """`e` without a constant factor, and how to put it back."""
+    if e.op is div and uniform_value(e.args[1]) is not None:
+        x, c = e.args
+        return x, lambda found: found / c
+    if e.op is mul:
+        for c, x in (e.args, e.args[::-1]):
+            if uniform_value(c) is not None and x.shape == e.shape:
+                return x, lambda found, c=c: c * found
+    return e, lambda found: found
+
+
+@rewrites(mul, exact=False, written_only=True, protects="0 log 0")
+def weight_times_difference_of_logs(e: Expr) -> Expr | None:
+    """x (log(y) - log(z)) = x log(y) - x log(z), each 0 where x is 0"""
+    for x, total in (e.args, e.args[::-1]):
+        if total.op not in (add, sub) or not _may_be_zero(x):
+            continue
+        if any(_singular_log(_unscaled(a)[0]) for a in total.args) and total.shape == e.shape:
+            return total.op(*(x * a for a in total.args))
+    return None
+
+
+@rewrites(einsum_op, exact=False, written_only=True, protects="0 log 0")
+def dot_with_log(e: Expr) -> Expr | None:
+    """Σ x log(y) is a sum of products that are 0 where x and y are both 0"""
+    if len(e.args) != 2:
+        return None
+    for x, factor in (e.args, e.args[::-1]):
+        if _singular_log(factor) is not None and _may_be_zero(x):
+            found = terms_of_contraction(e)
+            return None if found is None else reduce_sum(found[0], axes=found[1])
+    return None
+
+
+@rewrites(slice_, pick, dynamic_slice_op, exact=True, protects="0 / 0 in entries not read")
+def log_of_entries(e: Expr) -> Expr | None:
+    """log(x)[i] = log(x[i]): entries that are not read have no logarithm"""
+    inner, *indices = e.args
+    if inner.op not in PRODUCTS or kind(inner.args[0]) is not Kind.PLAIN:
+        return None
+    return inner.op(e.op(inner.args[0], *indices, **e.params))
