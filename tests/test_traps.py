@@ -95,33 +95,44 @@ def complaint(trap: Trap, precision: str, variant: str, result: Any) -> str:
     return f"{variant}: {got.tolist()} instead of {want.tolist()}"
 
 
-def cases(everything: bool) -> list[Any]:
-    """One parameter for each trap and precision; those known to fail are marked."""
-    found = []
-    for name in FAMILIES:
-        for trap in family(name):
-            for precision in trap.precisions:
-                key = f"{name}/{trap}"
-                reason = FAILING.get(f"{key}[{precision}]", FAILING.get(key))
-                marks = [pytest.mark.xfail(reason=reason, strict=False)] if reason else []
-                case = (name, trap, precision)
-                found.append(pytest.param(*case, id=f"{key}-{precision}", marks=marks))
-    return found
+def reason(name: str, trap: Trap, precision: str, variant: str) -> str:
+    """Why a result is expected to be wrong, nothing if it is not."""
+    key = f"{name}/{trap}"
+    narrower = (f"{key}[{precision}: {variant}]", f"{key}[{variant}]", f"{key}[{precision}]", key)
+    return next((FAILING[k] for k in narrower if k in FAILING), "")
+
+
+def cases() -> list[Any]:
+    """One parameter for each trap and precision."""
+    return [
+        pytest.param(name, trap, precision, id=f"{name}/{trap}-{precision}")
+        for name in FAMILIES
+        for trap in family(name)
+        for precision in trap.precisions
+    ]
 
 
 def check(name: str, trap: Trap, precision: str, everything: bool) -> None:
+    """What is expected to fail fails, and nothing else does."""
     found = results(name, precision, everything)[str(trap)]
-    complaints = [complaint(trap, precision, v, r) for v, r in found.items()]
-    assert not any(complaints), "\n".join(c for c in complaints if c)
+    complaints = {v: complaint(trap, precision, v, r) for v, r in found.items()}
+    reasons = {v: reason(name, trap, precision, v) for v in found}
+    new = [c for v, c in complaints.items() if c and not reasons[v]]
+    assert not new, "\n".join(new)
+    passed = [v for v, c in complaints.items() if reasons[v] and not c]
+    assert not passed, f"right now, take it out of failing.py: {', '.join(passed)}"
+    known = next((r for r in reasons.values() if r), "")
+    if known:
+        pytest.xfail(known)
 
 
-@pytest.mark.parametrize(("name", "trap", "precision"), cases(False))
+@pytest.mark.parametrize(("name", "trap", "precision"), cases())
 def test_traps(name, trap, precision):
     check(name, trap, precision, everything=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "trap", "precision"), cases(True))
+@pytest.mark.parametrize(("name", "trap", "precision"), cases())
 def test_traps_in_every_variant(name, trap, precision):
     check(name, trap, precision, everything=True)
 

@@ -129,7 +129,7 @@ def _of_choice(e: Expr, operands: Operands) -> Kind:
     branches = operands[1:]
     values = [uniform_value(a) for a in e.args[1:]]
     smooth = [
-        k is Kind.EXPONENTIAL or (v is not None and v >= 0)
+        k is Kind.EXPONENTIAL or (v is not None and float(v) >= 0)
         for k, v in zip(branches, values, strict=True)
     ]
     if Kind.EXPONENTIAL in branches and all(smooth):
