@@ -290,7 +290,11 @@ def log_of_sum(e: Expr) -> Expr | None:
 
 @rewrites(log1p, exact=False)
 def log1p_of_exponential(e: Expr) -> Expr | None:
-    """log1p(-exp(x)) = log(1 - exp(x)), and so for all that is exponential"""
+    """log1p(-exp(x)) = log(1 - exp(x)), and so for all that is exponential
+
+    Where weights are variables nothing changes: log1p keeps the digits of a small sum, which a
+    weighted logsumexp beside 1 does not.
+    """
     (x,) = e.args
     curve = x.args[0] if x.op is neg else x
     if curve.op is tanh and _real(x):
@@ -300,7 +304,8 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     members = _terms(x)
     if members is None:
         return None
-    return _log_of_terms(log, [(constant(1, x.dtype), True), *members], x)
+    one = (constant(1, x.dtype), True)
+    return _log_of_smooth(log, [(term(m), plus) for m, plus in (one, *members)], x)
 
 
 @rewrites(log, log_abs, exact=False)
@@ -321,6 +326,14 @@ def _log_of_terms(op: Op, members: list[tuple[Expr, bool]], like: Expr) -> Expr 
     found = [(term(m), plus) for m, plus in members]
     if all(t.exponent is None for t, _ in found):
         return None
+    smooth = _log_of_smooth(op, found, like)
+    return _log_of_weighted(op, found, like) if smooth is None else smooth
+
+
+def _log_of_smooth(op: Op, found: list[tuple[Term, bool]], like: Expr) -> Expr | None:
+    """The same where weights are numbers and at most one of two terms is subtracted."""
+    if all(t.exponent is None for t, _ in found):
+        return None
     exponents = [_smooth_log(t, like) for t, _ in found]
     plus = [u for u, (_, p) in zip(exponents, found, strict=True) if p and u is not None]
     minus = [u for u, (_, p) in zip(exponents, found, strict=True) if not p and u is not None]
@@ -328,7 +341,7 @@ def _log_of_terms(op: Op, members: list[tuple[Expr, bool]], like: Expr) -> Expr 
         return fold(_log_of_two, plus)
     if len(plus) == len(minus) == 1 and len(found) == 2:
         return _log_of_difference(op, plus[0], minus[0])
-    return _log_of_weighted(op, found, like)
+    return None
 
 
 def _smooth_log(t: Term, like: Expr) -> Expr | None:
