@@ -109,7 +109,7 @@ class _Normaliser:
                 self.log.exhausted = True
                 return node
             found = rule.rewrite(node)
-            if found is not None and found is not node and found not in self.becomes:
+            if found is not None and not self._leads_to(found, node):
                 self.budget -= 1
                 self._inherit(node, found)
                 origin = self.origins.get(node, UNKNOWN)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, Type, add, captured, div, literal, literal_value, mul, neg, sub
-from symgrad.ops import index, order, pointwise, reduce, shape, special, stable
+from symgrad.ops import index, order, pointwise, reduce, shape, special, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pick import pick
 
@@ -316,7 +316,8 @@ LIMITED: dict[Op, Callable[..., Interval]] = {
     **dict.fromkeys((pointwise.sech_squared, pointwise.logistic_slope), _within(UNIT)),
     **dict.fromkeys((pointwise.gaussian, pointwise.lorentzian), _within(UNIT)),
     **dict.fromkeys((pointwise.reciprocal_hypotenuse, stable.sech), _within(UNIT)),
-    stable.log_cosh_op: _within(NOT_NEGATIVE),
+    **dict.fromkeys((stable.log_cosh_op, tails.erfc_hazard_op), _within(NOT_NEGATIVE)),
+    tails.ndtr: _within(UNIT),
     reduce.softmax: _within(UNIT),
     reduce.log_softmax: _within(Interval(-math.inf, 0.0)),
     reduce.one_hot: _within(UNIT),

@@ -32,6 +32,7 @@ from symgrad.ops import (
     shape,
     special,
     stable,
+    tails,
 )
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -229,6 +230,7 @@ SPECIAL = (
         lambda x: jax.scipy.special.betainc(1.5, 2.5, x),
         between(0.1, 0.9),
     ),
+    _maps(tails.log_ndtr_op, jax.scipy.special.log_ndtr, normal),
     _maps(entropy.xlogy, jax.scipy.special.xlogy, normal, positive),
     _maps(entropy.xlog1py, jax.scipy.special.xlog1py, normal, positive),
     _maps(special.bessel_i0e, jax.scipy.special.i0e, several),
@@ -726,6 +728,10 @@ def _sign_of_weighted(x: Any, weights: Any) -> Any:
     return jnp.sign(jnp.sum(weights * jnp.exp(x), 1))
 
 
+def _hazard(x: Any) -> Any:
+    return 2 * math.pi**-0.5 * jnp.exp(-x * x) / jax.scipy.special.erfc(x)
+
+
 STABLE = (
     _made(stable.log_abs, lambda x: jnp.log(jnp.abs(x)), several),
     _made(stable.bose, lambda x: 1 / jnp.expm1(x), several),
@@ -748,6 +754,10 @@ STABLE = (
         axis=0,
         signed=True,
     ),
+    _made(tails.log_erfc_op, lambda x: jnp.log(jax.scipy.special.erfc(x)), normal),
+    _made(tails.erfc_hazard_op, _hazard, between(-2.0, 4.0)),
+    _made(tails.hazard_excess_op, lambda x: _hazard(x) - 2 * x, normal),
+    _made(tails.ndtr, lambda x: jax.scipy.special.erfc(-x * 0.5**0.5) / 2, normal),
     _made(entropy.times_log_op, lambda x, y: x * jnp.log(y), several, positive),
     _made(entropy.times_log1p_op, lambda x, y: x * jnp.log1p(y), several, positive),
     _made(entropy.relative_entropy_op, lambda x, y: x * jnp.log(x / y), positive, positive),

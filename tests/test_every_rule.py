@@ -7,6 +7,7 @@ together or apart; what a rule promises is tested of the rule alone.
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import symgrad as sg
 from symgrad import walk
 from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
-from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape
+from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape, tails
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
 from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
@@ -501,6 +502,7 @@ PROGRAMS = [
     fires(entropy.weight_times_log, lambda x, y: x * (jnp.log1p(-y) / 3), (3, 4), HALF),
     fires(entropy.weight_times_log, lambda x, y: x * jnp.log(x / y), MIDDLE, MIDDLE),
     fires(entropy.weight_times_log, lambda x, y: x * jnp.log(y / x), MIDDLE, MIDDLE),
+    fires(entropy.weight_of_weighted_log, lambda x, y: x * (x * jnp.log(y)), (3, 4), MIDDLE),
     fires(
         entropy.weight_times_difference_of_logs,
         lambda x, y: x * (jnp.log(x) - jnp.log(y)),
@@ -527,6 +529,13 @@ PROGRAMS = [
     fires(masked.rows_without_weight, lambda x: jax.nn.softmax(_maybe_masked(x), 0)),
     fires(masked.rows_without_weight, lambda x: jax.nn.log_softmax(_maybe_masked(x)) ** 2),
     fires(masked.sums_without_weight, lambda x: jnp.logaddexp(_maybe_masked(x), x)),
+    fires(tails.one_minus_erf, lambda x: 1 - lax.erf(x)),
+    fires(tails.one_plus_erf, lambda x: 1 + lax.erf(x)),
+    fires(tails.one_minus_erfc, lambda x: 1 - lax.erfc(x)),
+    fires(tails.two_minus_erfc, lambda x: 2 - lax.erfc(x)),
+    fires(tails.erfc_from_branches, jax.scipy.special.ndtr),
+    fires(tails.normal_distribution_from_erfc, lambda x: 0.5 * lax.erfc(x / math.sqrt(2))),
+    fires(tails.normal_survival, lambda x: 1 - jax.scipy.stats.norm.cdf(x)),
     fires(matrix.triangle_from_comparison, lambda x: jnp.tril(x, -1) + jnp.triu(x, 1)),
     fires(
         matrix.triangle_of_a_factor,

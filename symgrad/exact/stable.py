@@ -9,7 +9,7 @@ import numpy as np
 
 from symgrad.exact.numbers import is_huge
 from symgrad.expr import Expr, Op
-from symgrad.ops import entropy, stable
+from symgrad.ops import entropy, stable, tails
 
 Value = Callable[..., Any]
 
@@ -65,6 +65,37 @@ def _times_masked(mp: Any, x: Any, y: Any) -> Any:
     return mp.zero if x == 0 and y == mp.ninf else x * y
 
 
+def _log_erfc(mp: Any, x: Any) -> Any:
+    if x > 10**6:
+        return -x * x - mp.log(x * mp.sqrt(mp.pi)) if mp.isfinite(x) else mp.ninf
+    return mp.log(2) if x < -(10**6) else mp.log(mp.erfc(x))
+
+
+def _hazard(mp: Any, x: Any) -> Any:
+    if abs(x) > 10**6:
+        return 2 * x if x > 0 else mp.zero
+    return 2 / mp.sqrt(mp.pi) * mp.exp(-x * x) / mp.erfc(x)
+
+
+def _hazard_excess(mp: Any, x: Any) -> Any:
+    if abs(x) > 10**6:
+        return 1 / x if x > 0 else -2 * x
+    return _hazard(mp, x) - 2 * x
+
+
+def _ndtr(mp: Any, x: Any) -> Any:
+    if abs(x) > 10**9:
+        return mp.one if x > 0 else mp.zero
+    return mp.erfc(-x / mp.sqrt(2)) / 2
+
+
+def _log_ndtr(mp: Any, x: Any) -> Any:
+    if x > 10**6:
+        return mp.zero
+    z = x / mp.sqrt(2)
+    return mp.log1p(-mp.erfc(z) / 2) if x > 0 else _log_erfc(mp, -z) - mp.log(2)
+
+
 POINTWISE: Mapping[Op, Value] = {
     stable.log_abs: lambda mp, x: mp.log(abs(x)) if x else mp.ninf,
     entropy.times_log_op: _times_log,
@@ -74,6 +105,11 @@ POINTWISE: Mapping[Op, Value] = {
     entropy.relative_entropy_op: _relative_entropy,
     entropy.x_exp_x_op: _x_exp_x,
     entropy.times_masked_op: _times_masked,
+    tails.log_erfc_op: _log_erfc,
+    tails.erfc_hazard_op: _hazard,
+    tails.hazard_excess_op: _hazard_excess,
+    tails.ndtr: _ndtr,
+    tails.log_ndtr_op: _log_ndtr,
     stable.bose: _bose,
     stable.log1mexp_op: _log1mexp,
     stable.log_cosh_op: _log_cosh,

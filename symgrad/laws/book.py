@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape
+from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape, tails
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
@@ -31,6 +31,7 @@ WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
     *_rules_of(lift),
+    *_rules_of(tails),
     *_rules_of(logs),
     *(r for r in _rules_of(masked) if r not in WEIGHTLESS),
     *_rules_of(entropy),

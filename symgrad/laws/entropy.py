@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from symgrad.expr import Expr, Op, add, div, literal, literal_value, mul, sub
+from symgrad.expr import Expr, Op, add, div, literal_value, mul, sub
 from symgrad.laws.exponential import MOVES, Kind, kind, terms_of_contraction
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.entropy import relative_entropy_op, times_log1p_op, times_log_op
@@ -24,7 +24,7 @@ PRODUCTS: dict[Op, tuple[Op, float]] = {log: (times_log_op, 0.0), log1p: (times_
 
 
 def _may_be_zero(x: Expr) -> bool:
-    return x.op is not literal and x.op not in PRODUCTS and 0.0 in bounds(x)
+    return x.op not in PRODUCTS and 0.0 in bounds(x)
 
 
 def _moves_to_log(e: Expr) -> list[Expr] | None:
@@ -86,6 +86,16 @@ def _unscaled(e: Expr) -> tuple[Expr, Callable[[Expr], Expr]]:
             if uniform_value(c) is not None and x.shape == e.shape:
                 return x, lambda found, c=c: c * found
     return e, lambda found: found
+
+
+@rewrites(mul, exact=False, written_only=True, protects="0 log 0")
+def weight_of_weighted_log(e: Expr) -> Expr | None:
+    """x (y log(z)) = (x y) log(z), which is 0 where the weight x y and z are both 0"""
+    for x, product in (e.args, e.args[::-1]):
+        if product.op in (times_log_op, times_log1p_op) and _may_be_zero(x):
+            y, z = product.args
+            return product.op(x * y, z)
+    return None
 
 
 @rewrites(mul, exact=False, written_only=True, protects="0 log 0")

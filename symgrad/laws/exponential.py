@@ -17,7 +17,7 @@ from functools import reduce as fold
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
-from symgrad.ops import pointwise, reduce, shape, stable
+from symgrad.ops import pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.index import dynamic_slice_op
 from symgrad.ops.pick import pick
@@ -188,16 +188,16 @@ def _always(found: Kind) -> Callable[[Expr, Operands], Kind]:
 
 MOVES = (
     *(shape.broadcast, shape.reshape_op, shape.transpose, shape.slice_, shape.reverse),
-    *(pick, dynamic_slice_op, pointwise.stop_gradient, pointwise.name),
+    *(pick, dynamic_slice_op, pointwise.stop_gradient, pointwise.name, pointwise.convert_op),
 )
-"""Operations that commute with every function of single entries."""
+"""Operations that commute with functions of single entries, but for how a conversion rounds."""
 
 KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
     **dict.fromkeys(
         (
             *(pointwise.exp, pointwise.exp2, pointwise.logistic, reduce.softmax),
             *(pointwise.cosh, stable.sech, pointwise.sech_squared),
-            *(pointwise.logistic_slope, pointwise.gaussian),
+            *(pointwise.logistic_slope, pointwise.gaussian, pointwise.erfc, tails.ndtr),
         ),
         _always(Kind.EXPONENTIAL),
     ),

@@ -37,6 +37,7 @@ from symgrad.ops.stable import (
     weighted_logsumexp,
     weighted_sum_sign,
 )
+from symgrad.ops.tails import log_erfc_op, log_ndtr_op, ndtr
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -99,6 +100,8 @@ FUNCTIONS: dict[Op, Callable[..., Expr | None]] = {
     pointwise.exp: lambda e, x: x,
     pointwise.exp2: lambda e, x: x * math.log(2),
     pointwise.logistic: lambda e, x: -softplus(-x),
+    pointwise.erfc: lambda e, x: log_erfc_op(x),
+    ndtr: lambda e, x: log_ndtr_op(x),
     pointwise.cosh: lambda e, x: log_cosh_op(x),
     sech: lambda e, x: -log_cosh_op(x),
     pointwise.sech_squared: lambda e, x: -2 * log_cosh_op(x),
@@ -299,6 +302,8 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     curve = x.args[0] if x.op is neg else x
     if curve.op is tanh and _real(x):
         return log(saturating(1 - curve if x.op is neg else 1 + curve))
+    if curve.op is pointwise.erf:
+        return log_erfc_op(curve.args[0] if x.op is neg else -curve.args[0])
     if kind(x) < Kind.WEIGHTED:
         return None
     members = _terms(x)

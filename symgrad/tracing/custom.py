@@ -15,7 +15,7 @@ from jax.extend import core as jex
 
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr, Type, constant, fresh, literal_value
-from symgrad.ops import calls, entropy, pointwise, shape
+from symgrad.ops import calls, entropy, pointwise, shape, tails
 from symgrad.ops.bodies import instantiate
 from symgrad.tracing.homes import Home, home_of_aval, struct, where_read
 from symgrad.tracing.location import definition_of
@@ -62,6 +62,7 @@ def _library_functions() -> dict[str, Any]:
     return {
         definition(jax.nn.relu, 1.0): pointwise.relu,
         definition(jnp.logaddexp, 1.0, 1.0): pointwise.logaddexp,
+        definition(jax.scipy.special.log_ndtr, 1.0): tails.log_ndtr_op,
         definition(jax.scipy.special.xlogy, 1.0, 1.0): entropy.xlogy,
         definition(jax.scipy.special.xlog1py, 1.0, 1.0): entropy.xlog1py,
     }

@@ -1,0 +1,86 @@
+"""Error functions and the normal distribution, far from the mode."""
+
+from __future__ import annotations
+
+import math
+
+from symgrad.expr import Expr, div, literal_value, mul, neg
+from symgrad.ops.pointwise import abs_, erf, erfc, gt, select, sqrt
+from symgrad.ops.shape import uniform_value
+from symgrad.ops.tails import ndtr
+from symgrad.pattern import equation, rewrites
+
+
+@equation(exact=False, protects="cancellation")
+def one_minus_erf(x):
+    return 1 - erf(x), erfc(x)
+
+
+@equation(exact=False, protects="cancellation")
+def one_plus_erf(x):
+    return 1 + erf(x), erfc(-x)
+
+
+@equation(exact=False, protects="cancellation")
+def one_minus_erfc(x):
+    return 1 - erfc(x), erf(x)
+
+
+@equation(exact=False)
+def two_minus_erfc(x):
+    return 2 - erfc(x), erfc(-x)
+
+
+@equation(exact=False)
+def erfc_from_branches(x):
+    return select(gt(x, 0), erfc(-abs_(x)), erfc(abs_(x))), erfc(-x)
+
+
+@rewrites(mul, div, exact=False)
+def normal_distribution_from_erfc(e: Expr) -> Expr | None:
+    """erfc(-x / √2) / 2 is the normal distribution function"""
+    tail = _halved(e)
+    if tail is None or tail.op is not erfc:
+        return None
+    (z,) = tail.args
+    negative = z.op is neg
+    x = _times_root_two(z.args[0] if negative else z)
+    if x is None:
+        return None
+    return ndtr(x if negative else -x)
+
+
+def _halved(e: Expr) -> Expr | None:
+    """What `e` is half of."""
+    if e.op is div:
+        return e.args[0] if uniform_value(e.args[1]) == 2 else None
+    for half, x in (e.args, e.args[::-1]):
+        if uniform_value(half) == 0.5:
+            return x
+    return None
+
+
+def _times_root_two(z: Expr) -> Expr | None:
+    """√2 z for z written as x / √2, so that nothing is rounded."""
+    if z.op is div:
+        x, root = z.args
+        return x if _is_about(root, math.sqrt(2)) else None
+    if z.op is mul:
+        for root, x in (z.args, z.args[::-1]):
+            if _is_about(root, math.sqrt(0.5)):
+                return x
+    return None
+
+
+def _is_about(e: Expr, number: float) -> bool:
+    """Whether a constant is a number, rounded to the constant's dtype."""
+    if e.op is sqrt:
+        value = literal_value(e.args[0])
+        return value is not None and abs(float(value) - number**2) < 1e-12
+    value = uniform_value(e)
+    return value is not None and float(value) == float(type(value)(number))
+
+
+@equation(exact=False, protects="cancellation")
+def normal_survival(x):
+    return 1 - ndtr(x), ndtr(-x)
