@@ -22,7 +22,7 @@ from symgrad.ops.pointwise import convert
 from symgrad.ops.shape import full, zeros
 from symgrad.tracing import definition
 from symgrad.transform import Derived, Problem, Transformation
-from symgrad.walk import UNKNOWN, Origin, Origins
+from symgrad.walk import UNKNOWN, Graph, Origin, Origins
 
 
 def value(problem: Problem, *, has_aux: bool = False) -> Derived:
@@ -202,7 +202,7 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
         types: list[Type] = []
         origins, made = dict(problem.graph.origins), {}
         for output in outputs:
-            firsts = _first_derivatives(output, sources, origins, made)
+            firsts = _lifted(problem, _first_derivatives(output, sources, origins, made), made)
             known = {**made, **origins}
             for first, row in zip(firsts, sources, strict=True):
                 for column in sources:
@@ -250,7 +250,7 @@ def hessian_vector_product(problem: Problem) -> Derived:
     )
     made: Origins = {}
     origins = dict(problem.graph.origins)
-    pulled = pullback([loss], [full(1, loss.type)], sources, origins, made)
+    pulled = _lifted(problem, pullback([loss], [full(1, loss.type)], sources, origins, made), made)
     present = [p for p in pulled if p is not None]
     pushed = iter(pushforward(present, sources, problem.extra_inputs, {**made, **origins}, made))
     products = [None if p is None else next(pushed) for p in pulled]
@@ -263,6 +263,16 @@ def hessian_vector_product(problem: Problem) -> Derived:
         return _per_argument(problem, results)
 
     return Derived(slots, types, rebuild, made, problem.cotangent_homes)
+
+
+def _lifted(problem: Problem, slots: Sequence[Slot], made: Origins) -> list[Slot]:
+    """First derivatives as the laws leave them, whose derivatives are taken next."""
+    outputs = tuple(s for s in slots if s is not None)
+    origins = {**made, **problem.graph.origins}
+    graph = problem.lift(Graph(problem.graph.inputs, outputs, origins=origins))
+    made.update((n, o) for n, o in graph.origins.items() if n not in problem.graph.origins)
+    found = iter(graph.outputs)
+    return [None if s is None else next(found) for s in slots]
 
 
 def _main_and_aux(problem: Problem, has_aux: bool) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, Type, add, captured, div, literal, literal_value, mul, neg, sub
-from symgrad.ops import index, order, pointwise, reduce, shape, special, stable, tails
+from symgrad.ops import index, norm, order, pointwise, reduce, shape, special, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pick import pick
 
@@ -301,6 +301,9 @@ FALLING: dict[Op, Callable[..., Interval]] = {
 EVEN: dict[Op, Callable[..., Interval]] = {
     pointwise.square: _of_square,
     pointwise.abs_: lambda e, x: _of_even(x, abs),
+    norm.length: lambda e, x: _of_even(x, abs),
+    norm.norm: _within(NOT_NEGATIVE),
+    norm.hypot: _within(NOT_NEGATIVE),
     pointwise.cosh: lambda e, x: _of_even(x, np.cosh),
 }
 LIMITED: dict[Op, Callable[..., Interval]] = {

@@ -59,6 +59,7 @@ class Problem:
         wrt: numbers of the differentiated leaves among the graph's inputs.
         single: whether `argnums` was one integer, so that results are not wrapped in a tuple.
         fun: the user's function.
+        lift: applies the laws that come before differentiation, also between two of them.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Problem:
     wrt: tuple[tuple[int, ...], ...]
     single: bool
     fun: Callable[..., Any]
+    lift: Callable[[walk.Graph], walk.Graph]
 
     @property
     def sources(self) -> list[Expr]:
@@ -311,7 +313,7 @@ class Transformed:
         lifted = simplify(traced.graph, before, log)
         if before and self.name != "jit":
             stages.append(("lift", cost.cost(lifted)))
-        problem = self._problem(arguments, traced, lifted)
+        problem = self._problem(arguments, traced, lifted, log)
         refuse_effects(problem.graph, problem.sources)
         derived = self.transformation(problem)
         origins = {**derived.origins, **lifted.origins}
@@ -345,7 +347,10 @@ class Transformed:
             ),
         )
 
-    def _problem(self, arguments: Arguments, traced: Traced, lifted: walk.Graph) -> Problem:
+    def _problem(
+        self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log
+    ) -> Problem:
+        before, _ = phases(self.rules)
         first = arguments.count(range(self.extra))
         own = len(arguments.subtrees) - self.extra
         argnums = resolve_argnums(self.argnums, own, self.name)
@@ -361,6 +366,7 @@ class Transformed:
             wrt=tuple(tuple(i - first for i in numbers) for numbers in leaves),
             single=not isinstance(self.argnums, Sequence),
             fun=self.fun,
+            lift=lambda graph: simplify(graph, before, log),
         )
 
     def _about(self, problem: Problem) -> str:

@@ -15,6 +15,7 @@ from jax import lax
 
 from symgrad.derive import pullback, pushforward
 from symgrad.expr import Expr, captured, parameter
+from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.shape import zeros
 from symgrad.tracing import trace, type_of
 from symgrad.walk import topological
@@ -40,20 +41,37 @@ def compiled(fun: Callable[..., Any]) -> Callable[..., Any]:
 
 def apply(node: Expr, operands: Sequence[Any]) -> Any:
     """The operation of one node, given its operands; its type is what the node says."""
+    value = _bare(node, operands)
+    for found, type in zip(jax.tree.leaves(value), node.types, strict=True):
+        assert (jnp.shape(found), jnp.result_type(found)) == (type.shape, type.dtype), node
+    return value
+
+
+def _bare(node: Expr, operands: Sequence[Any]) -> Any:
     if node.op is captured:
         return node.params["array"].array
     source = source_of(node)
     names = dict(zip("xyz", operands, strict=False), xs=operands)
     helpers = {h.__name__: h for h in node.op.helpers}
-    value = eval(source, {"jax": jax, "jnp": jnp, "lax": lax, **helpers, **names})
-    for found, type in zip(jax.tree.leaves(value), node.types, strict=True):
-        assert (jnp.shape(found), jnp.result_type(found)) == (type.shape, type.dtype), source
-    return value
+    if node.op is limit_op:
+        body, t = node.params["function"], variable(node.dtype)
+        helpers["FUNCTION"] = lambda x: jnp.asarray(_of_arrays(body, t, x))
+    return eval(source, {"jax": jax, "jnp": jnp, "lax": lax, **helpers, **names})
+
+
+def _of_arrays(body: Expr, t: Expr, x: Any) -> Any:
+    """A function of one number, entry by entry."""
+    values = {t: x}
+    for node in topological([body]):
+        if node not in values:
+            values[node] = _bare(node, [values[a] for a in node.args])
+    return values[body]
 
 
 def source_of(node: Expr) -> str:
     """The operation as it is printed, operands by their letters."""
     source = node.op.source(node) if callable(node.op.source) else node.op.source
+    source = source.replace("{body}", "FUNCTION")
     return source.format(**node.params) if "{" in source else source
 
 

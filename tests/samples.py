@@ -26,6 +26,7 @@ from symgrad.ops import (
     entropy,
     loops,
     moments,
+    norm,
     pick,
     pointwise,
     reduce,
@@ -34,6 +35,7 @@ from symgrad.ops import (
     stable,
     tails,
 )
+from symgrad.ops.limit import limit_op, variable
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -776,8 +778,34 @@ def _deviations(x, axes):
     return x - jnp.mean(x, axes, keepdims=True)
 
 
+LENGTHS = (
+    _made_of(norm.ratio, jnp.divide, normal, several),
+    _made_of(norm.hypot, lambda x, y: jnp.sqrt(x**2 + y**2), several, several),
+    _made_of(norm.length, jnp.abs, several),
+    _made(norm.norm, lambda x: jnp.sqrt(jnp.sum(x**2, 0)), several, axes=(0,)),
+)
+
+
+def _sine_series(x: Any) -> tuple[Any]:
+    """The first terms, enough close to zero."""
+    return (sum((-1) ** k * x ** (2 * k) / math.factorial(2 * k + 1) for k in range(8)),)
+
+
+def _sine_quotient(x: Expr) -> tuple[Expr]:
+    t = variable(x.dtype)
+    series = tuple((-1) ** (k // 2) / math.factorial(k + 1) * (1 - k % 2) for k in range(44))
+    return (limit_op(x, function=pointwise.sin(t) / t, centre=0.0, side=0, series=series),)
+
+
+LIMITS = (
+    Made(limit_op, _sine_quotient, lambda x: (jnp.sin(x) / x,), (Operand(several),)),
+    Made(limit_op, _sine_quotient, _sine_series, (Operand(between(-0.1, 0.1)),), "near"),
+)
+
 MADE = (
     *ACCURATE,
+    *LENGTHS,
+    *LIMITS,
     Made(
         moments.centered,
         lambda x: (moments.centered(x, axes=(0, 2)),),

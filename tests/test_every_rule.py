@@ -25,7 +25,20 @@ import symgrad as sg
 from symgrad import walk
 from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
-from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape, tails
+from symgrad.laws import (
+    algebra,
+    entropy,
+    kinks,
+    lift,
+    limits,
+    logs,
+    masked,
+    matrix,
+    moments,
+    norms,
+    shape,
+    tails,
+)
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
 from symgrad.pattern import Pattern, Rule, Variable, fit, instantiate, rewrites
@@ -210,7 +223,15 @@ def test_finite_values_stay_finite(rule):
     instance, values = special_instance(rule, np.float32, EXTREME)
     left, right = values_of([instance.left, instance.right], values)
     finite = np.isfinite(left)
-    np.testing.assert_allclose(right[finite], left[finite], rtol=1e-6, atol=1e-7)
+    close = np.isclose(right, left, rtol=1e-6, atol=1e-7)
+    if not close[finite].all():
+        inputs = tuple(values)
+        graph = walk.Graph(inputs, (instance.left,))
+        (exact,) = evaluate_exactly(graph, [values[i] for i in inputs], 40)
+        truth = np.array([float(e) for e in exact.flat]).reshape(exact.shape)
+        with np.errstate(invalid="ignore"):
+            close |= np.abs(right - truth) <= np.abs(left - truth)
+    assert close[finite].all()
     assert not np.any(np.isnan(right) & ~np.isnan(left))
     instance, values = special_instance(rule, np.float32, [np.nan])
     (right,) = values_of([instance.right], values)
@@ -297,6 +318,15 @@ LABELS = _integers(-1, 4, (3,))
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 HALF = Operand(between(0.1, 0.6), (3, 4))
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
+
+
+def _radius(x: Any, y: Any) -> Any:
+    return jnp.sqrt(x**2 + y**2)
+
+
+def _angle(x: Any, y: Any) -> Any:
+    return jnp.arctan2(y, x)
+
 
 PROGRAMS = [
     fires(algebra.adding_zero, lambda x: x + 0.0),
@@ -536,6 +566,28 @@ PROGRAMS = [
     fires(tails.erfc_from_branches, jax.scipy.special.ndtr),
     fires(tails.normal_distribution_from_erfc, lambda x: 0.5 * lax.erfc(x / math.sqrt(2))),
     fires(tails.normal_survival, lambda x: 1 - jax.scipy.stats.norm.cdf(x)),
+    fires(algebra.selecting_by_a_constant, lambda x: jnp.where(np.True_, x, -x)),
+    fires(norms.root_of_sum_of_squares, lambda x: jnp.linalg.norm(x, axis=1)),
+    fires(norms.reciprocal_root_of_sum_of_squares, lambda x: lax.rsqrt(jnp.sum(x * x, 1))),
+    fires(norms.root_of_square, lambda x: jnp.sqrt(x**2)),
+    fires(norms.root_of_even_power, lambda x: jnp.sqrt(x**4)),
+    fires(norms.power_of_one_half, lambda x: jnp.sum(x**2, 1) ** 0.5),
+    fires(norms.even_power_of_length, lambda x: jnp.linalg.norm(x, axis=1) ** 2),
+    fires(
+        norms.polar_to_first_coordinate,
+        lambda x, y: _radius(x, y) * jnp.cos(_angle(x, y)),
+        (3,),
+        (3,),
+    ),
+    fires(
+        norms.polar_to_second_coordinate,
+        lambda x, y: _radius(x, y) * jnp.sin(_angle(x, y)),
+        (3,),
+        (3,),
+    ),
+    fires(limits.removable_singularity, lambda x: jnp.sin(x) / x),
+    fires(limits.guarded_limit, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)),
+    fires(limits.simplified_function, lambda x: jnp.sum(jnp.sin(x) / x), derivative=True),
     fires(matrix.triangle_from_comparison, lambda x: jnp.tril(x, -1) + jnp.triu(x, 1)),
     fires(
         matrix.triangle_of_a_factor,

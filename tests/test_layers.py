@@ -30,6 +30,7 @@ LAYERS = (
     ("derive",),
     ("ops",),
     ("structure", "exact", "formula", "verified"),
+    ("series",),
     ("pattern", "cost"),
     ("rewrite",),
     ("laws",),

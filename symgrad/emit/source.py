@@ -19,7 +19,7 @@ import numpy as np
 
 from symgrad.emit.layout import WIDTH, statement
 from symgrad.emit.names import Names, comment, docstring, identifier
-from symgrad.emit.template import Text, fill
+from symgrad.emit.template import Text, fill, times_written
 from symgrad.expr import (
     Captured,
     Expr,
@@ -387,8 +387,8 @@ def _uses(order: Sequence[Expr], graph: Graph) -> tuple[dict[Expr, int], set[Exp
     for node in reversed(order):
         if node not in counts:
             continue
-        for arg in _stripped(node) if node.op.elementwise else node.args:
-            counts[arg] = counts.get(arg, 0) + 1
+        for i, arg in enumerate(_stripped(node) if node.op.elementwise else node.args):
+            counts[arg] = counts.get(arg, 0) + times_written(node.op.source, i)
         for local in node.op.functions(node) if node.op.functions else ():
             named.update(local.closed)
     return counts, named

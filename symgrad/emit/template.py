@@ -10,6 +10,7 @@ import ast
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PLACES = {"x": 0, "y": 1, "z": 2}
 
@@ -98,3 +99,10 @@ def fill(template: str, operands: Sequence[Text]) -> Text:
         position = end
     pieces.append(template[position:])
     return Text("".join(pieces), kind_of(template))
+
+
+def times_written(source: Any, operand: int) -> int:
+    """How often a template writes an operand; once, where that depends on the node."""
+    if not isinstance(source, str) or "{" in source:
+        return 1
+    return max(1, sum(number == operand for _, _, number in _places(source)))

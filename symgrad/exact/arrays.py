@@ -25,6 +25,7 @@ from symgrad.ops import (
     entropy,
     matrix,
     moments,
+    norm,
     order,
     pick,
     pointwise,
@@ -134,6 +135,10 @@ def _extremum(op: Op) -> Value:
         return over_axes(mp, e, x, lambda group: functools.reduce(combine, _plain(group)))
 
     return value
+
+
+def _length(mp: Any, values: Sequence[Any]) -> Any:
+    return mp.sqrt(mp.fsum(v * v for v in values))
 
 
 def _logsumexp(mp: Any, values: Sequence[Any]) -> Any:
@@ -305,6 +310,7 @@ ARRAYS: Mapping[Op, Value] = {
     shape.pad: _pad,
     shape.iota: _iota,
     shape.reduce_sum: _fold(add, lambda mp: mp.zero),
+    norm.norm: lambda mp, e, x: over_axes(mp, e, x, functools.partial(_length, mp)),
     reduce.reduce_prod: _fold(mul, lambda mp: mp.one),
     reduce.reduce_max: _extremum(pointwise.maximum),
     reduce.reduce_min: _extremum(pointwise.minimum),

@@ -15,6 +15,7 @@ from symgrad.exact.numbers import context, numbers
 from symgrad.exact.scalars import VALUES
 from symgrad.expr import Expr, Op
 from symgrad.ops import branch, calls, checkpoint, loops, solve
+from symgrad.ops.limit import limit_op, variable
 from symgrad.walk import UNKNOWN, Graph
 
 Array = np.ndarray
@@ -138,12 +139,25 @@ def _linear_solve(mp: Any, e: Expr, *operands: Array) -> Values:
     return _outputs(mp, e.params["solve"], [*(place[c] for c in local.closed), *right])
 
 
+def _limit(mp: Any, e: Expr, x: Array) -> Values:
+    """At the point its limit, elsewhere the function itself."""
+    p = e.params
+    body = Graph((variable(e.dtype),), (p["function"],))
+    found = np.empty(x.shape, object)
+    for place in np.ndindex(x.shape):
+        at_centre = x[place] == p["centre"]
+        one = np.array(x[place], object)
+        found[place] = mp.mpf(p["series"][0]) if at_centre else _outputs(mp, body, [one])[0][()]
+    return (found,)
+
+
 CONTROL: Mapping[Op, Callable[..., Values]] = {
     loops.scan: _scan,
     loops.while_: _while,
     branch.switch: _switch,
     branch.by_platform: _by_platform,
     solve.linear_solve: _linear_solve,
+    limit_op: _limit,
 }
 
 TABLES: Mapping[Op, Callable[..., Any]] = {**ARRAYS, **INDEXED, **FACTORS}

@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import entropy, pointwise, special
+from symgrad.ops import entropy, norm, pointwise, special
 
 Value = Callable[..., Any]
 
@@ -306,7 +306,13 @@ FUNCTIONS: Mapping[Op, Value] = {
     special.bessel_i1e: _scaled_bessel(1),
 }
 
-VALUES: Mapping[Op, Value] = {**ARITHMETIC, **LOGIC, **FUNCTIONS, **POINTWISE}
+LENGTHS: Mapping[Op, Value] = {
+    norm.ratio: lambda mp, x, y: mp.zero if y == 0 else _quotient(mp, x, y),
+    norm.hypot: lambda mp, x, y: mp.hypot(x, y),
+    norm.length: lambda mp, x: abs(x),
+}
+
+VALUES: Mapping[Op, Value] = {**LENGTHS, **ARITHMETIC, **LOGIC, **FUNCTIONS, **POINTWISE}
 """Operations on the patterns of bits are left out: exact numbers have none."""
 
 

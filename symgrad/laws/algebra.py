@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
 from symgrad.ops.pointwise import ELEMENTWISE, convert_op, maximum, minimum, select
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose, uniform_value
+from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, spread, transpose, uniform_value
 from symgrad.pattern import equation, rewrites
 
 
@@ -141,9 +142,22 @@ def _fold(e: Expr, values: list[Any]) -> Any:
                 return np.maximum(x, y)
             case "min", (x, y):
                 return np.minimum(x, y)
+            case "eq" | "ne" | "lt" | "le" | "gt" | "ge" as name, (x, y):
+                return getattr(operator, name)(x, y)
             case "div", (x, y) if e.type.inexact and float(x / y).is_integer():
                 return x / y
     return None
+
+
+@rewrites(select, exact=True)
+def selecting_by_a_constant(e: Expr) -> Expr | None:
+    """where(True, x, y) = x, where(False, x, y) = y"""
+    which, on_true, on_false = e.args
+    value = uniform_value(which)
+    if value is None:
+        return None
+    chosen = on_true if value else on_false
+    return chosen if chosen.shape == e.shape else spread(chosen, e.shape)
 
 
 @rewrites(convert_op, exact=True)

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from symgrad.errors import ArgumentValueError
-from symgrad.laws import algebra, entropy, kinks, lift, logs, masked, matrix, moments, shape, tails
+from symgrad.laws import (
+    algebra,
+    entropy,
+    kinks,
+    lift,
+    limits,
+    logs,
+    masked,
+    matrix,
+    moments,
+    norms,
+    shape,
+    tails,
+)
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
 from symgrad.laws.order import merge_sorts
@@ -37,8 +50,10 @@ LIFT = (
     *_rules_of(entropy),
     *_rules_of(kinks),
     *_rules_of(moments),
+    *_rules_of(norms),
     *_rules_of(matrix),
     *_rules_of(algebra),
+    *_rules_of(limits),
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 

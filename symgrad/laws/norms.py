@@ -1,0 +1,185 @@
+"""Lengths: roots of sums of squares, which overflow, underflow, and have no slope at zero."""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from symgrad.expr import Expr, add, constant, div, literal_value, mul
+from symgrad.ops.contract import einsum_op
+from symgrad.ops.norm import hypot, length, norm
+from symgrad.ops.pointwise import (
+    arctan2,
+    convert,
+    convert_op,
+    cos,
+    integer_power,
+    integer_power_op,
+    ne,
+    power,
+    rsqrt,
+    select,
+    sin,
+    sqrt,
+    square,
+)
+from symgrad.ops.shape import broadcast, reduce_sum, reshape_op
+from symgrad.pattern import equation, rewrites
+from symgrad.structure import is_nonnegative
+
+SQUARES = "squares that leave the range of floats, and the infinite slope of the root at 0"
+
+LARGEST_HYPOT = 4
+"""So many squares, written one by one, become lengths in steps."""
+
+
+MOVES = (broadcast, reshape_op, convert_op)
+
+
+def _is_real(x: Expr) -> bool:
+    return jnp.issubdtype(x.dtype, np.floating)
+
+
+def _squared(e: Expr) -> Expr | None:
+    """x of x²."""
+    if e.op is square or (e.op is mul and e.args[0] is e.args[1]):
+        return e.args[0]
+    return None
+
+
+def _squared_length(e: Expr) -> Expr | None:
+    """The length whose square `e` is, for sums of squares over axes."""
+    if e.op is reduce_sum and (x := _squared(e.args[0])) is not None:
+        return norm(x, axes=e.params["axes"])
+    if e.op is reduce_sum and e.args[0].op is convert_op and _is_real(e.args[0].args[0]):
+        # Half precision is added up in single.
+        x = _squared(e.args[0].args[0])
+        return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
+    if e.op is einsum_op and len(e.args) == 2 and e.args[0] is e.args[1]:
+        first, second = e.params["indices"]
+        if first == second and e.params["out"] == tuple(i for i in first if i in e.params["out"]):
+            axes = tuple(k for k, i in enumerate(first) if i not in e.params["out"])
+            return norm(e.args[0], axes=axes) if e.params["dtype"] is None else None
+    return None
+
+
+def _root(e: Expr) -> Expr | None:
+    """The square root of `e` as a length, if it is one."""
+    if not _is_real(e):
+        return None
+    if e.op in MOVES:
+        (x,) = e.args
+        inner = _root(x) if x.op not in MOVES else None
+        return None if inner is None else e.op(inner, **e.params)
+    if e.op in (div, mul):
+        return _scaled_root(e)
+    found = _squared_length(e)
+    return _hypotenuse(e) if found is None else found
+
+
+def _scaled_root(e: Expr) -> Expr | None:
+    """√(c Σx²) = √c √Σx² for a literal c > 0; √x² = |x|"""
+    if (x := _squared(e)) is not None:
+        return length(x)
+    for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
+        scale = literal_value(factor)
+        if scale is None or not 0 < scale < np.inf:
+            continue
+        inner = _squared_length(rest)
+        if inner is not None:
+            return e.op(inner, constant(math.sqrt(float(scale)), e.dtype))
+    return None
+
+
+def _hypotenuse(e: Expr) -> Expr | None:
+    """√(x² + y² + ...) for squares of the same shape, none of them a number"""
+    terms, waiting = [], [e]
+    while waiting:
+        node = waiting.pop()
+        if node.op is add:
+            waiting.extend(reversed(node.args))
+        elif (x := _squared(node)) is None or x.shape != e.shape or len(terms) == LARGEST_HYPOT:
+            return None
+        else:
+            terms.append(x)
+    if len(terms) < 2:
+        return None
+    found, *others = terms
+    for x in others:
+        found = hypot(found, x)
+    return found
+
+
+@rewrites(sqrt, exact=False, protects=SQUARES)
+def root_of_sum_of_squares(e: Expr) -> Expr | None:
+    """√Σx² = |x|, the length of a vector, also when the sum was scaled or written out"""
+    return _root(e.args[0])
+
+
+@rewrites(rsqrt, exact=False, protects=SQUARES)
+def reciprocal_root_of_sum_of_squares(e: Expr) -> Expr | None:
+    """1/√Σx² = 1/|x|"""
+    found = _root(e.args[0])
+    return None if found is None else 1 / found
+
+
+@equation(exact=False, protects=SQUARES)
+def polar_to_first_coordinate(x, y):
+    return hypot(x, y) * cos(arctan2(y, x)), select(ne(y, y), y, x)
+
+
+@equation(exact=False, protects=SQUARES)
+def polar_to_second_coordinate(x, y):
+    return hypot(x, y) * sin(arctan2(y, x)), select(ne(x, x), x, y)
+
+
+@equation(exact=False, when=_is_real, protects=SQUARES)
+def root_of_square(x):
+    return sqrt(square(x)), length(x)
+
+
+@rewrites(sqrt, exact=False, protects=SQUARES)
+def root_of_even_power(e: Expr) -> Expr | None:
+    """√x²ⁿ = |x|ⁿ"""
+    (x,) = e.args
+    if x.op is not integer_power_op or x.params["exponent"] % 2 or not _is_real(x):
+        return None
+    half = x.params["exponent"] // 2
+    return integer_power(length(x.args[0]) if half % 2 else x.args[0], half)
+
+
+@rewrites(power, exact=False)
+def power_of_one_half(e: Expr) -> Expr | None:
+    """x^½ = √x and x^-½ = 1/√x for x that is not negative"""
+    x, exponent = e.args
+    value = literal_value(exponent)
+    if value is None or abs(value) != 0.5 or not _is_real(x) or not is_nonnegative(x):
+        return None
+    return sqrt(x) if value > 0 else rsqrt(x)
+
+
+@rewrites(square, mul, integer_power_op, exact=False, protects=SQUARES)
+def even_power_of_length(e: Expr) -> Expr | None:
+    """|x|² = Σx², and likewise higher even powers"""
+    x = e.args[0]
+    if e.op is mul and e.args[1] is not x:
+        return None
+    exponent = e.params.get("exponent", 2)
+    moved = x.op in MOVES
+    inner = x.args[0] if moved else x
+    total = _square_of_length(inner) if exponent % 2 == 0 else None
+    if total is None:
+        return None
+    total = x.op(total, **x.params) if moved else total
+    return integer_power(total, exponent // 2)
+
+
+def _square_of_length(e: Expr) -> Expr | None:
+    if e.op is norm:
+        return reduce_sum(square(e.args[0]), axes=e.params["axes"])
+    if e.op is hypot:
+        inner = [_square_of_length(a) or square(a) for a in e.args]
+        return inner[0] + inner[1]
+    return square(e.args[0]) if e.op is length else None

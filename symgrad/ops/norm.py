@@ -1,0 +1,91 @@
+"""Lengths of vectors, and directions, which a vector of zeros does not have."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import lax
+
+from symgrad.expr import Custom, Expr, Op, Pointwise, Shape, Type, elementwise_type
+from symgrad.ops.shape import expand, reduce_sum
+
+ratio = Op(
+    "ratio",
+    elementwise_type,
+    "jnp.where(y == 0, 0, x / y)",
+    Pointwise(
+        lambda g, z, x, y: ratio(g, y),
+        lambda g, z, x, y: -(ratio(g, y) * z),
+    ),
+    elementwise=True,
+)
+"""x / y, or 0 where y is 0.
+
+The slope of a length is a direction. A vector of zeros has none, and 0 is the middle of all
+that there could be.
+"""
+
+
+def vector_norm(x, axis):
+    """The square root of a sum of squares that may leave the range of floats."""
+
+    def rescaled(x):
+        largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)
+        scale = jnp.where((largest > 0) & (largest < jnp.inf), largest, 1)
+        return jnp.squeeze(scale, axis) * jnp.sqrt(jnp.sum(jnp.square(x / scale), axis))
+
+    total = jnp.sum(jnp.square(x), axis)
+    if x.size <= 16 * total.size:
+        return rescaled(x)
+    limits = jnp.finfo(x.dtype)
+    usual = jnp.all((total > limits.tiny / limits.eps) & (total < jnp.inf))
+    return lax.cond(usual, lambda _: jnp.sqrt(total), rescaled, x)
+
+
+def _norm_type(x: Type, *, axes: Shape) -> Type:
+    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def _direction(y: Expr, x: Expr) -> Expr:
+    return ratio(x, expand(y, y.params["axes"], x.shape))
+
+
+def _norm_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    return (expand(g, y.params["axes"], x.shape) * _direction(y, x),)
+
+
+norm = Op(
+    "norm",
+    _norm_type,
+    lambda e: f"vector_norm(x, {e.params['axes']})",
+    Custom(
+        _norm_pullback,
+        lambda tangents, y, x: reduce_sum(tangents[0] * _direction(y, x), axes=y.params["axes"]),
+    ),
+    params=("axes",),
+    helpers=(vector_norm,),
+    flops=lambda e: 4 * e.args[0].type.size,
+)
+"""The Euclidean length over `axes`, with slope 0 at 0."""
+
+hypot = Op(
+    "hypot",
+    elementwise_type,
+    "jnp.hypot(x, y)",
+    Pointwise(
+        lambda g, z, x, y: g * ratio(x, z),
+        lambda g, z, x, y: g * ratio(y, z),
+    ),
+    elementwise=True,
+    commutative=True,
+    flops=lambda e: 8 * e.type.size,
+)
+"""sqrt(x² + y²), with slope 0 at 0."""
+
+length = Op(
+    "length",
+    lambda x: x,
+    "jnp.abs(x)",
+    Pointwise(lambda g, y, x: g * ratio(x, y)),
+    elementwise=True,
+)
+"""|x| as the length of a vector with one entry: unlike that of `abs`, its slope at 0 is 0."""

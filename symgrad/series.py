@@ -1,0 +1,295 @@
+"""Laurent series of functions of one variable, found from their values on circles.
+
+Cauchy's integral over a circle around the centre gives every coefficient; on equally spaced
+points it is a discrete Fourier transform, which converges geometrically (Lyness and Moler,
+SIAM J. Numer. Anal. 4, 1967). Two circles must agree: they do not where the function has a
+branch cut, an essential singularity, or another singularity inside of the larger circle.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from symgrad.exact import context
+from symgrad.exact.numbers import number
+from symgrad.expr import Expr, Op, add, argument, div, literal, mul, neg, sub
+from symgrad.ops import norm, pointwise, special, stable
+from symgrad.ops.limit import limit_op
+from symgrad.walk import topological
+
+DIGITS = 60
+POINTS = 64
+"""On the circle; functions are real on the real axis, so half of them are computed."""
+
+LOWEST, HIGHEST = -8, 44
+"""The coefficients that are looked at."""
+
+RADII = (2.0**-2, 2.0**-5, 2.0**-9, 2.0**-14)
+
+CERTAIN = 1e-24
+"""What is smaller than this, next to the largest, is zero."""
+
+
+def _named(name: str) -> Callable[..., Any]:
+    return lambda mp, z: getattr(mp, name)(z)
+
+
+FUNCTIONS: Mapping[Op, str] = {
+    pointwise.exp: "exp",
+    pointwise.expm1: "expm1",
+    pointwise.log: "log",
+    pointwise.sqrt: "sqrt",
+    pointwise.sin: "sin",
+    pointwise.cos: "cos",
+    pointwise.tan: "tan",
+    pointwise.arcsin: "asin",
+    pointwise.arccos: "acos",
+    pointwise.arctan: "atan",
+    pointwise.sinh: "sinh",
+    pointwise.cosh: "cosh",
+    pointwise.tanh: "tanh",
+    pointwise.arcsinh: "asinh",
+    pointwise.arccosh: "acosh",
+    pointwise.arctanh: "atanh",
+    pointwise.erf: "erf",
+    pointwise.erfc: "erfc",
+    special.lgamma: "loggamma",
+    special.digamma: "digamma",
+}
+
+ANALYTIC: Mapping[Op, Callable[..., Any]] = {
+    add: lambda mp, x, y: x + y,
+    sub: lambda mp, x, y: x - y,
+    mul: lambda mp, x, y: x * y,
+    div: lambda mp, x, y: x / y,
+    neg: lambda mp, x: -x,
+    norm.ratio: lambda mp, x, y: x / y,
+    pointwise.square: lambda mp, x: x * x,
+    pointwise.convert_op: lambda mp, x, *, dtype, weak: x,
+    pointwise.integer_power_op: lambda mp, x, *, exponent: x**exponent,
+    pointwise.power: lambda mp, x, y: mp.power(x, y),
+    pointwise.log1p: lambda mp, x: mp.log(1 + x),
+    pointwise.rsqrt: lambda mp, x: 1 / mp.sqrt(x),
+    pointwise.exp2: lambda mp, x: mp.power(2, x),
+    pointwise.logistic: lambda mp, x: 1 / (1 + mp.exp(-x)),
+    pointwise.softplus: lambda mp, x: mp.log(1 + mp.exp(x)),
+    pointwise.sech_squared: lambda mp, x: 1 / mp.cosh(x) ** 2,
+    pointwise.logistic_slope: lambda mp, x: 1 / (2 * mp.cosh(x / 2)) ** 2,
+    pointwise.difference_of_squares: lambda mp, x, y: x * x - y * y,
+    pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
+    pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
+    pointwise.gaussian: lambda mp, x: mp.exp(-x * x),
+    pointwise.over_squared_length: lambda mp, x, y: y / (x * x + y * y),
+    stable.bose: lambda mp, x: 1 / mp.expm1(x),
+    stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),
+    stable.log_cosh_op: lambda mp, x: mp.log(mp.cosh(x)),
+    stable.sech: lambda mp, x: 1 / mp.cosh(x),
+    special.polygamma: lambda mp, n, x: mp.psi(int(mp.re(n)), x),
+    **{op: _named(name) for op, name in FUNCTIONS.items()},
+}
+"""Operations as functions of a complex number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A Laurent series: coefficient `k` belongs to the power `valuation + k`; none means zero."""
+
+    valuation: int
+    coefficients: tuple[float, ...]
+
+
+@cache
+def _context() -> Any:
+    return context(DIGITS)
+
+
+def value_at(function: Expr, z: Any) -> Any:
+    """The value of an expression in `variable` at a complex number.
+
+    Raises:
+        KeyError: an operation is not known as an analytic function.
+        ArithmeticError, ValueError: there is no value.
+    """
+    mp = _context()
+    values: dict[Expr, Any] = {}
+    for node in topological([function]):
+        if node.op is argument:
+            values[node] = z
+        elif node.op is literal:
+            values[node] = number(mp, node.params["value"].value)
+        elif node.op is limit_op:
+            values[node] = _limit_at(node, values[node.args[0]])
+        else:
+            operands = [values[a] for a in node.args]
+            values[node] = ANALYTIC[node.op](mp, *operands, **node.params)
+    return values[function]
+
+
+def _limit_at(node: Expr, z: Any) -> Any:
+    p = node.params
+    return p["series"][0] if z == p["centre"] else value_at(p["function"], z)
+
+
+def real_value(function: Expr, x: float) -> Any:
+    """The value at a real number, None where there is no finite real one."""
+    mp = _context()
+    try:
+        found = value_at(function, mp.mpf(x))
+    except (KeyError, ArithmeticError, ValueError, TypeError):
+        return None
+    if not mp.isfinite(found) or abs(mp.im(found)) > 1e-40 * (1 + abs(found)):
+        return None
+    return mp.re(found)
+
+
+Leading = tuple[float, Any]
+"""The lowest power of a series, perhaps a fraction, and its coefficient."""
+
+_leading: weakref.WeakKeyDictionary[Expr, dict[float, Leading | None]] = weakref.WeakKeyDictionary()
+
+
+def leading(function: Expr, centre: float) -> Leading | None:
+    """The first term of a series, None where only the whole series would tell.
+
+    It follows from the first terms of the operands, unless these cancel.
+    """
+    for node in topological([function]):
+        table = _leading.setdefault(node, {})
+        if centre not in table:
+            operands = [_leading[a][centre] for a in node.args]
+            table[centre] = _first_term(node, operands, centre)
+    return _leading[function][centre]
+
+
+def _first_term(e: Expr, operands: list[Leading | None], centre: float) -> Leading | None:
+    mp = _context()
+    if e.op is argument:
+        return (0, mp.mpf(centre)) if centre else (1, mp.one)
+    if e.op is literal:
+        value = number(mp, e.params["value"].value)
+        return (0, value) if value and mp.isfinite(value) else None
+    if any(o is None for o in operands):
+        return None
+    try:
+        found = _combined(mp, e, operands)  # type: ignore[arg-type]
+    except (KeyError, ArithmeticError, ValueError, TypeError):
+        return None
+    usable = found is not None and found[1] and mp.isfinite(found[1]) and not mp.im(found[1])
+    return found if usable else None
+
+
+def _combined(mp: Any, e: Expr, operands: list[Leading]) -> Leading | None:
+    (n, a), (m, b) = operands[0], operands[-1]
+    match e.op:
+        case op if op is mul:
+            return n + m, a * b
+        case op if op in (div, norm.ratio):
+            return n - m, a / b
+        case op if op is neg:
+            return n, -a
+        case op if op in (pointwise.square, pointwise.integer_power_op):
+            exponent = e.params.get("exponent", 2)
+            return n * exponent, a**exponent
+        case op if op in (add, sub):
+            b = -b if op is sub else b
+            if n != m:
+                return (n, a) if n < m else (m, b)
+            return (n, a + b) if abs(a + b) > CERTAIN * abs(a) else None
+        case op if op is pointwise.convert_op:
+            return n, a
+        case op if op in (pointwise.sqrt, pointwise.rsqrt):
+            sign = 1 if op is pointwise.sqrt else -1
+            return sign * n / 2, mp.sqrt(a) ** sign
+        case op if op is pointwise.power and not m:
+            return float(n * b), mp.power(a, b)
+        case op if op is limit_op and n > 0 and not e.params["centre"]:
+            power = next(k for k, c in enumerate(e.params["series"]) if c)
+            return n * power, e.params["series"][power] * a**power
+    if any(power < 0 for power, _ in operands):
+        return None
+    values = [c if power == 0 else mp.zero for power, c in operands]
+    if e.op is limit_op:
+        return 0, _limit_at(e, *values)
+    return 0, ANALYTIC[e.op](mp, *values, **e.params)
+
+
+_known: weakref.WeakKeyDictionary[Expr, dict[float, Series | None]] = weakref.WeakKeyDictionary()
+
+
+def laurent(function: Expr, centre: float) -> Series | None:
+    """The series of an expression in `variable`, None if it has none around `centre`."""
+    table = _known.setdefault(function, {})
+    if centre not in table:
+        table[centre] = _laurent(function, centre)
+    return table[centre]
+
+
+def _laurent(function: Expr, centre: float) -> Series | None:
+    for radius in RADII:
+        try:
+            found = _fourier(_on_circle(function, centre, radius))
+            if _sums_to(function, centre, radius, found):
+                return _series(found, radius)
+        except KeyError:
+            return None
+        except (ArithmeticError, ValueError, TypeError):
+            continue
+    return None
+
+
+def _on_circle(function: Expr, centre: float, radius: float) -> list[Any]:
+    """Values on the upper half of a circle, from the positive real axis on."""
+    return [value_at(function, centre + radius * z) for z in _roots()[: POINTS // 2 + 1]]
+
+
+@cache
+def _roots() -> list[Any]:
+    mp = _context()
+    return [mp.expjpi(mp.mpf(2 * i) / POINTS) for i in range(POINTS)]
+
+
+def _fourier(values: list[Any]) -> dict[int, Any]:
+    """Coefficients times the power of the radius, of a function that is real on the real axis."""
+    mp, roots = _context(), _roots()
+    weighted = [v * (1 if i in (0, POINTS // 2) else 2) / POINTS for i, v in enumerate(values)]
+    parts = [mp.re(v) for v in weighted] + [mp.im(v) for v in weighted]
+    found = {}
+    for k in range(LOWEST - 2, HIGHEST):
+        turned = [roots[k * i % POINTS] for i in range(len(values))]
+        found[k] = mp.fdot(parts, [mp.re(r) for r in turned] + [mp.im(r) for r in turned])
+    return found
+
+
+INSIDE = (0.25 + 0.4375j, -0.4375 + 0.125j)
+"""Points inside of the unit circle where a series must give the function."""
+
+
+def _sums_to(function: Expr, centre: float, radius: float, found: Mapping[int, Any]) -> bool:
+    mp = _context()
+    size = max(map(abs, found.values()))
+    for point in INSIDE:
+        z = mp.mpc(point)
+        total = mp.fsum(c * z**k for k, c in found.items())
+        actual = value_at(function, centre + radius * z)
+        if not abs(total - actual) <= CERTAIN * size:
+            return False
+    return True
+
+
+def _series(found: Mapping[int, Any], radius: float) -> Series | None:
+    mp = _context()
+    size = max(map(abs, found.values()))
+    powers = [k for k, c in found.items() if abs(c) > CERTAIN * size]
+    if not powers:
+        return Series(0, ())
+    if powers[0] < LOWEST:
+        return None
+    kept = [
+        found[k] / mp.mpf(radius) ** k if abs(found[k]) > mp.mpf(10) ** -45 * size else mp.zero
+        for k in range(powers[0], HIGHEST)
+    ]
+    return Series(powers[0], tuple(float(c) for c in kept))
