@@ -708,6 +708,13 @@ ACCURATE = (
     _made_of(pointwise.sech_squared, lambda x: 1 - jnp.tanh(x) ** 2, normal),
     _made_of(pointwise.logistic_slope, lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x), normal),
     _made_of(pointwise.difference_of_squares, lambda x, y: x**2 - y**2, normal, normal),
+    Made(
+        pointwise.difference_of_powers,
+        lambda x, y: (pointwise.difference_of_powers(x, y, exponent=6),),
+        lambda x, y: (x**6 - y**6,),
+        (Operand(several), Operand(several)),
+    ),
+    _made_of(pointwise.exact_sum, lambda x, y, z: x + y + z, normal, normal, normal),
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
     _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),
     _made_of(pointwise.gaussian, lambda x: jnp.exp(-(x**2)), normal),

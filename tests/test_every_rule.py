@@ -27,6 +27,7 @@ from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.laws import (
     algebra,
+    cancel,
     entropy,
     kinks,
     lift,
@@ -315,6 +316,7 @@ def _maybe_masked(x: Any) -> Any:
 
 
 LABELS = _integers(-1, 4, (3,))
+SMALL = Operand(between(-0.5, 0.5), (3, 4))
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 HALF = Operand(between(0.1, 0.6), (3, 4))
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
@@ -413,6 +415,20 @@ PROGRAMS = [
     fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
     fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
     fires(moments.sums_of_products, lambda x: jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2),
+    fires(cancel.difference_of_functions, lambda x: jnp.sqrt(x + 1) - jnp.sqrt(x), MIDDLE),
+    fires(cancel.difference_of_equal_powers, lambda x, y: x**4 - y**4, (3,), (3,)),
+    fires(cancel.squares_with_common_terms, lambda x, y: (x + y) ** 2 - (x - y) ** 2, (3,), (3,)),
+    fires(
+        cancel.like_terms_of_opposite_sign,
+        lambda x, y, z: (x + y + z) / 2 - x,
+        (3,),
+        (3,),
+        (3,),
+    ),
+    fires(cancel.powers_with_common_terms, lambda x, y: (x + y) ** 6 - x**6, (3,), (3,)),
+    fires(cancel.arctanh_from_logarithm, lambda x: jnp.log((1 + x) / (1 - x)), SMALL),
+    fires(cancel.exp_from_expm1, lambda x: jnp.expm1(x) + 1),
+    fires(cancel.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
     fires(lift.logistic_from_reciprocal, lambda x: 1 / (1 + jnp.exp(-x))),
     fires(lift.logistic_of_minus_from_reciprocal, lambda x: 1 / (jnp.exp(x) + 1)),
     fires(lift.logistic_from_ratio, lambda x: jnp.exp(x) / (1 + jnp.exp(x))),

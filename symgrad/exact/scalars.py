@@ -285,6 +285,8 @@ FUNCTIONS: Mapping[Op, Value] = {
     pointwise.sech_squared: _sech_squared,
     pointwise.logistic_slope: _logistic_slope,
     pointwise.difference_of_squares: lambda mp, x, y: (x - y) * (x + y),
+    pointwise.difference_of_powers: lambda mp, x, y, *, exponent: x**exponent - y**exponent,
+    pointwise.exact_sum: lambda mp, *xs: mp.fsum(xs),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
     pointwise.gaussian: lambda mp, x: _exp(mp, -x * x),

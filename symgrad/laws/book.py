@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from symgrad.errors import ArgumentValueError
 from symgrad.laws import (
     algebra,
+    cancel,
     entropy,
     kinks,
     lift,
@@ -51,6 +52,7 @@ LIFT = (
     *_rules_of(kinks),
     *_rules_of(moments),
     *_rules_of(norms),
+    *_rules_of(cancel),
     *_rules_of(matrix),
     *_rules_of(algebra),
     *_rules_of(limits),

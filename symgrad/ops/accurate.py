@@ -25,6 +25,25 @@ def difference_of_squares(x, y):
     return (x - y) * (x + y)
 
 
+def difference_of_powers(x, y, exponent):
+    """x**exponent - y**exponent, also where both are nearly equal."""
+    apart = x - y
+    while exponent % 2 == 0:
+        apart, x, y, exponent = apart * (x + y), x * x, y * y, exponent // 2
+    return apart * sum(x ** (exponent - 1 - i) * y**i for i in range(exponent))
+
+
+def exact_sum(*terms):
+    """A sum whose rounding errors are added up too."""
+    total, lost = terms[0], 0
+    for term in terms[1:]:
+        grown = total + term
+        part = grown - total
+        lost = lost + ((total - (grown - part)) + (term - part))
+        total = grown
+    return total + lost
+
+
 def reciprocal_hypotenuse(x):
     """1 / sqrt(1 + x**2), also where x**2 overflows."""
     size = jnp.abs(x)

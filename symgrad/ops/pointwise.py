@@ -250,6 +250,26 @@ difference_of_squares = _accurate(
     lambda g, z, x, y: g * (-2 * y),
     helpers=(accurate.difference_of_squares,),
 )
+difference_of_powers = Op(
+    "difference_of_powers",
+    lambda x, y, *, exponent: elementwise_type(x, y),
+    "difference_of_powers(x, y, {exponent})",
+    Pointwise(
+        lambda g, z, x, y: g * (z.params["exponent"] * integer_power(x, z.params["exponent"] - 1)),
+        lambda g, z, x, y: g * (-z.params["exponent"] * integer_power(y, z.params["exponent"] - 1)),
+    ),
+    params=("exponent",),
+    elementwise=True,
+    helpers=(accurate.difference_of_powers,),
+)
+exact_sum = Op(
+    "exact_sum",
+    elementwise_type,
+    "exact_sum(*xs)",
+    Linear(lambda g, y, *xs: tuple(_summed(g, x) for x in xs), operands=()),
+    elementwise=True,
+    helpers=(accurate.exact_sum,),
+)
 lorentzian = _unary(
     "lorentzian", "1 / (1 + jnp.square(x))", lambda g, y, x: g * (-2 * (x * y)) * y, cost=3
 )

@@ -1,0 +1,458 @@
+"""Differences of nearly equal numbers, brought to a form without the difference.
+
+What makes these laws work is the difference of the operands, known exactly: of x + 1 and x
+it is 1, whatever is left of it after rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from symgrad.expr import Expr, Op, Type, add, argument, captured, constant, div, mul, sub
+from symgrad.laws.terms import LONGEST, Term, factors, number, product, scaled, terms, total
+from symgrad.ops.pointwise import (
+    arctan,
+    arctanh,
+    cbrt,
+    cos,
+    cosh,
+    difference_of_powers,
+    difference_of_squares,
+    eq,
+    exact_sum,
+    exp,
+    expm1,
+    gt,
+    integer_power,
+    integer_power_op,
+    log,
+    log1p,
+    rsqrt,
+    select,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    tan,
+    tanh,
+)
+from symgrad.ops.shape import broadcast, reshape_op, slice_
+from symgrad.pattern import equation, rewrites
+from symgrad.structure import is_positive
+
+PROTECTS = "cancellation"
+MOVES = (slice_, reshape_op, broadcast)
+
+Key = tuple[int, ...]
+
+
+def _is_real(e: Expr) -> bool:
+    return jax.dtypes.issubdtype(e.dtype, np.floating)
+
+
+def _is_given(e: Expr) -> bool:
+    """Whether a value comes from outside, so that differences of it lose nothing."""
+    while e.op in MOVES:
+        (e,) = e.args
+    return e.op is argument or e.op is captured
+
+
+# Polynomials
+
+
+def _key(node: Expr | None) -> Key:
+    """Equal for equal products, whatever the order of their factors."""
+    found: list[int] = []
+    for factor in [] if node is None else factors(node) or [node]:
+        exponent = 1
+        if factor.op is square or factor.op is integer_power_op:
+            exponent = 2 if factor.op is square else factor.params["exponent"]
+            factor = factor.args[0] if exponent > 0 else factor
+        found.extend([id(factor)] * max(exponent, 1))
+    return tuple(sorted(found))
+
+
+def _expanded(e: Expr) -> list[Term] | None:
+    """The terms of a sum, differences of squares among them taken apart."""
+    parts = terms(e)
+    found: list[Term] = []
+    for coefficient, node in parts or ():
+        if node is not None and node.op is difference_of_squares:
+            for sign, root in zip((1, -1), node.args, strict=True):
+                value = number(root)
+                found.append(
+                    (sign * coefficient, square(root))
+                    if value is None
+                    else (sign * coefficient * value**2, None)
+                )
+        elif node is not None and node.op is square:
+            factor, root = scaled(node.args[0])
+            found.append((coefficient * factor**2, square(root)))
+        else:
+            found.append((coefficient, node))
+    return None if parts is None else found
+
+
+def _combined(parts: Sequence[Term]) -> list[Term]:
+    """Equal terms as one; those that cancel are gone."""
+    sums: dict[Key, Term] = {}
+    for coefficient, node in parts:
+        key = _key(node)
+        known = sums.get(key)
+        sums[key] = (coefficient, node) if known is None else (known[0] + coefficient, known[1])
+    return [t for t in sums.values() if t[0]]
+
+
+def _difference(a: Expr, b: Expr) -> Expr | None:
+    """a - b where terms of both cancel, or both are given; None if nothing is known of it."""
+    if _is_given(a) and _is_given(b):
+        return a - b
+    first, second = _expanded(a), _expanded(b)
+    if first is None or second is None:
+        return None
+    left = _combined([*first, *((-c, node) for c, node in second)])
+    if len(left) >= len(first) + len(second) - 1 or not left:
+        return None
+    shape = a.shape or b.shape
+    return total(left, a.type.with_shape(shape))
+
+
+# Two terms
+
+
+def _of_roots(a: Expr, b: Expr, d: Expr) -> Expr:
+    """√a - √b"""
+    return d / _nonzero(sqrt(a) + sqrt(b), a, b, d)
+
+
+def _nonzero(denominator: Expr, a: Expr, b: Expr, d: Expr) -> Expr:
+    """A sum of roots, which is zero only where both and so their difference are."""
+    if number(d) or is_positive(a) or is_positive(b):
+        return denominator
+    return select(eq(denominator, 0), 1, denominator)
+
+
+def _of_cube_roots(a: Expr, b: Expr, d: Expr) -> Expr:
+    """∛a - ∛b"""
+    x, y = cbrt(a), cbrt(b)
+    size = square(x) + x * y + square(y)
+    return d / (size if number(d) else select(eq(size, 0), 1, size))
+
+
+def _of_reciprocal_roots(a: Expr, b: Expr, d: Expr) -> Expr:
+    """1/√a - 1/√b"""
+    x, y = sqrt(a), sqrt(b)
+    return -(d / (x + y) / x / y)
+
+
+def _of_reciprocals(a: Expr, b: Expr, d: Expr) -> Expr:
+    """1/a - 1/b"""
+    return -(d / a / b)
+
+
+def _of_exponentials(a: Expr, b: Expr, d: Expr) -> Expr | None:
+    """exp(a) - exp(b), from the larger of the two"""
+    step = number(d)
+    if step is None:
+        return None
+    return -(exp(a) * expm1(-d)) if step > 0 else exp(b) * expm1(d)
+
+
+def _of_logarithms(a: Expr, b: Expr, d: Expr) -> Expr | None:
+    """log(a) - log(b)"""
+    step = number(d)
+    if step is None or abs(step) > LARGEST_STEP:
+        return None
+    return log1p(step / b) if step > 0 else -log1p(-step / a)
+
+
+LARGEST_STEP = 1.5
+"""Divided by the smallest normal number it is still finite; and arctangents this far apart are
+those of numbers whose product is above -1."""
+
+
+def _middle(b: Expr, d: Expr) -> Expr:
+    return b + d * 0.5
+
+
+def _of_sines(a: Expr, b: Expr, d: Expr) -> Expr:
+    """sin(a) - sin(b)"""
+    return 2 * cos(_middle(b, d)) * sin(d * 0.5)
+
+
+def _of_cosines(a: Expr, b: Expr, d: Expr) -> Expr:
+    """cos(a) - cos(b)"""
+    return -2 * sin(_middle(b, d)) * sin(d * 0.5)
+
+
+def _of_tangents(a: Expr, b: Expr, d: Expr) -> Expr:
+    """tan(a) - tan(b)"""
+    return sin(d) / (cos(a) * cos(b))
+
+
+def _of_arctangents(a: Expr, b: Expr, d: Expr) -> Expr | None:
+    """arctan(a) - arctan(b)"""
+    step = number(d)
+    return None if step is None or abs(step) > LARGEST_STEP else arctan(d / (1 + a * b))
+
+
+DIFFERENCES: dict[Op, Callable[[Expr, Expr, Expr], Expr | None]] = {
+    sqrt: _of_roots,
+    cbrt: _of_cube_roots,
+    rsqrt: _of_reciprocal_roots,
+    div: _of_reciprocals,
+    exp: _of_exponentials,
+    log: _of_logarithms,
+    sin: _of_sines,
+    cos: _of_cosines,
+    tan: _of_tangents,
+    arctan: _of_arctangents,
+}
+FROM_INPUTS = (sqrt, cbrt, rsqrt, div)
+"""Of these the difference is taken for any two inputs, not only where something cancels."""
+
+LESS_ONE: dict[Op, Callable[[Expr], Expr]] = {
+    exp: expm1,
+    cos: lambda x: -2 * square(sin(x * 0.5)),
+    cosh: lambda x: 2 * square(sinh(x * 0.5)),
+}
+"""f(x) - 1 for functions that are 1 at 0."""
+
+
+def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
+    """A number times a function of one operand; 1/√x is one of its own."""
+    if e is None:
+        return None
+    if e.op is div:
+        top = number(e.args[0])
+        below = e.args[1]
+        if top is None or number(below) is not None:
+            return None
+        if below.op is sqrt:
+            return rsqrt, top, below.args[0]
+        factor, below = scaled(below)
+        return div, top / factor, below
+    if e.op is log1p:
+        return log, 1.0, e.args[0] + 1
+    return (e.op, 1.0, e.args[0]) if e.op in DIFFERENCES or e.op is cosh else None
+
+
+def _two_functions(first: Term, second: Term) -> Term | None:
+    """c f(a) - c f(b)"""
+    f, g = _function(first[1]), _function(second[1])
+    if f is None or g is None or f[0] is not g[0] or first[0] * f[1] != -second[0] * g[1]:
+        return None
+    op, factor, a = f
+    if op not in DIFFERENCES or a.ndim != g[2].ndim:
+        return None
+    if op not in FROM_INPUTS and _is_given(a) and _is_given(g[2]):
+        return None
+    d = _difference(a, g[2])
+    found = None if d is None else DIFFERENCES[op](a, g[2], d)
+    return None if found is None else (first[0] * factor, found)
+
+
+def _function_and_number(first: Term, second: Term) -> Term | None:
+    """c f(a) - c f(b) for a number f(b)"""
+    f = _function(first[1])
+    if f is None or second[1] is not None:
+        return None
+    op, factor, a = f
+    coefficient = first[0] * factor
+    value = -second[0] / coefficient
+    if op in LESS_ONE:
+        return (coefficient, LESS_ONE[op](a)) if value == 1 else None
+    if op not in (sqrt, rsqrt) or value <= 0:
+        return None
+    b = constant(value**2 if op is sqrt else value**-2, a.dtype)
+    d = _difference(a, b)
+    found = None if d is None else DIFFERENCES[op](a, b, d)
+    return None if found is None else (coefficient, found)
+
+
+def _root_and_rest(first: Term, second: Term) -> Term | None:
+    """√(v² + w) - v = w / (√(v² + w) + v) for v > 0"""
+    c, root = first
+    k, v = second
+    if root is None or v is None or root.op is not sqrt:
+        return None
+    ratio = k / c
+    v = v * -ratio if ratio != -1 else v
+    w = _difference(root.args[0], square(v))
+    if w is None:
+        return None
+    positive = gt(v, 0)
+    size = root + select(positive, v, -v)
+    return c, select(positive, w / select(positive, size, 1), size)
+
+
+def _opposite_exponentials(first: Term, second: Term) -> Term | None:
+    """exp(x) - exp(-x) = 2 sinh(x) and exp(x) + exp(-x) = 2 cosh(x)"""
+    if first[1] is None or second[1] is None or not first[1].op is second[1].op is exp:
+        return None
+    (a, x), (b, y) = scaled(first[1].args[0]), scaled(second[1].args[0])
+    if x is not y or a != -b or abs(first[0]) != abs(second[0]) or a < 0:
+        return None
+    function = cosh if first[0] == second[0] else sinh
+    return 2 * first[0], function(first[1].args[0])
+
+
+PAIRS = (_opposite_exponentials, _function_and_number, _two_functions, _root_and_rest)
+SUBJECTS = (*DIFFERENCES, cosh, log1p)
+
+
+@rewrites(add, sub, exact=False, protects=PROTECTS)
+def difference_of_functions(e: Expr) -> Expr | None:
+    """f(a) - f(b) in terms of a - b, such as √a - √b = (a - b) / (√a + √b)"""
+    parts = terms(e) if _is_real(e) else None
+    if parts is None or not any(node is not None and node.op in SUBJECTS for _, node in parts):
+        return None
+    for pair in PAIRS:
+        for i, j in itertools.permutations(range(len(parts)), 2):
+            found = pair(parts[i], parts[j])
+            if found is not None:
+                return total([found, *(p for k, p in enumerate(parts) if k not in (i, j))], e.type)
+    return None
+
+
+# Squares and powers
+
+
+def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
+    """A term as a power of something, its sign left out."""
+    size = abs(c)
+    if node.op is square or node.op is integer_power_op:
+        exponent = 2 if node.op is square else node.params["exponent"]
+        base = node.args[0]
+    elif node.op is mul and node.args[0] is node.args[1]:
+        exponent, base = 2, node.args[0]
+    else:
+        return None
+    if exponent < 2:
+        return None
+    root = round(size ** (1 / exponent))
+    return (base if size == 1 else base * root, exponent) if root**exponent == size else None
+
+
+@rewrites(add, sub, exact=False, protects=PROTECTS)
+def difference_of_equal_powers(e: Expr) -> Expr | None:
+    """x² - y² = (x - y) (x + y), and so for higher powers"""
+    parts = terms(e) if _is_real(e) else None
+    if parts is None or len(parts) != 2 or parts[0][0] * parts[1][0] > 0:
+        return None
+    (c, first), (d, second) = parts
+    x, y = _as_power(c, first, d, second), _as_power(d, second, c, first)
+    if x is None or y is None or x[1] != y[1]:
+        return None
+    a, b = (x[0], y[0]) if c > 0 else (y[0], x[0])
+    return _power_difference(a, b, x[1], e.type)
+
+
+def _as_power(
+    c: float, node: Expr | None, other: float, beside: Expr | None
+) -> tuple[Expr, int] | None:
+    """A term as a power; a number as that power which the other term is."""
+    if node is not None:
+        return _power(c, node)
+    exponent = None if beside is None else _power(other, beside)
+    if exponent is None or beside is None:
+        return None
+    root = round(abs(c) ** (1 / exponent[1]) * ROOTS) / ROOTS
+    exact = root and root ** exponent[1] == abs(c)
+    return (constant(root, beside.dtype), exponent[1]) if exact else None
+
+
+ROOTS = 64
+"""Numbers whose roots are a multiple of one over this many are seen as powers."""
+
+
+def _power_difference(x: Expr, y: Expr, exponent: int, type: Type) -> Expr | None:
+    if exponent == 2:
+        return difference_of_squares(x, y)
+    return difference_of_powers(x, y, exponent=exponent) if exponent <= LONGEST else None
+
+
+@rewrites(difference_of_squares, exact=False, protects=PROTECTS)
+def squares_with_common_terms(e: Expr) -> Expr | None:
+    """(a + b)² - (a - b)² = 4 a b: terms that cancel in the sum or the difference are gone"""
+    x, y = e.args
+    first, second = terms(x), terms(y)
+    if first is None or second is None:
+        return None
+    lower = _combined([*first, *((-c, node) for c, node in second)])
+    upper = _combined([*first, *second])
+    count = len(first) + len(second)
+    fewer = min(len(lower), len(upper)) <= count - 2
+    return total(lower, e.type) * total(upper, e.type) if fewer and lower and upper else None
+
+
+@rewrites(difference_of_powers, exact=False, protects=PROTECTS)
+def powers_with_common_terms(e: Expr) -> Expr | None:
+    """(a + b)³ - a³ = b ((a + b)² + (a + b) a + a²), and so for other powers"""
+    x, y = e.args
+    apart = None if _is_given(x) and _is_given(y) else _difference(x, y)
+    if apart is None:
+        return None
+    exponent = e.params["exponent"]
+    while exponent % 2 == 0:
+        apart, x, y, exponent = apart * (x + y), square(x), square(y), exponent // 2
+    powers = [
+        product([integer_power(b, n) for b, n in ((x, exponent - 1 - i), (y, i)) if n])
+        for i in range(exponent if exponent > 1 else 0)
+    ]
+    return apart * total([(1.0, p) for p in powers], e.type) if powers else apart
+
+
+# Linear forms
+
+
+@rewrites(add, sub, exact=False, protects=PROTECTS)
+def like_terms_of_opposite_sign(e: Expr) -> Expr | None:
+    """(a + b + c) / 2 - a = (b + c - a) / 2, added up without an error"""
+    parts = terms(e) if _is_real(e) else None
+    if parts is None or len(parts) < 3:
+        return None
+    signs: dict[Key, set[bool]] = {}
+    for c, node in parts:
+        signs.setdefault(_key(node), set()).add(c > 0)
+    found = _combined(parts)
+    if all(len(s) == 1 for s in signs.values()) or not found:
+        return None
+    if len(found) < 3 or any(node is None for _, node in found):
+        return total(found, e.type)
+    size = min(abs(c) for c, _ in found)
+    shaped = [total([(c / size, node)], e.type) for c, node in found]
+    return total([(size, exact_sum(*shaped))], e.type)
+
+
+@equation(exact=False, protects=PROTECTS)
+def exp_from_expm1(x):
+    return expm1(x) + 1, exp(x)
+
+
+@rewrites(log, exact=False, protects=PROTECTS)
+def arctanh_from_logarithm(e: Expr) -> Expr | None:
+    """log((1 + x) / (1 - x)) = 2 arctanh(x)"""
+    (quotient,) = e.args
+    if quotient.op is not div or not _is_real(e):
+        return None
+    top, bottom = (terms(a) for a in quotient.args)
+    if top is None or bottom is None or (1.0, None) not in top or (1.0, None) not in bottom:
+        return None
+    x = [t for t in top if t != (1.0, None)]
+    if len(x) != 1 or bottom not in ([(1.0, None), *_negated(x)], [*_negated(x), (1.0, None)]):
+        return None
+    return 2 * arctanh(total(x, e.type))
+
+
+def _negated(parts: Sequence[Term]) -> list[Term]:
+    return [(-c, node) for c, node in parts]
+
+
+@equation(exact=False, protects="overflow of both exponentials")
+def tanh_from_quotient(x):
+    return sinh(x) / cosh(x), tanh(x)
