@@ -17,6 +17,7 @@ from symgrad.derive import pullback, pushforward
 from symgrad.expr import Expr, captured, parameter
 from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.shape import zeros
+from symgrad.ops.spectral import matrix_function
 from symgrad.tracing import trace, type_of
 from symgrad.walk import topological
 
@@ -53,7 +54,7 @@ def _bare(node: Expr, operands: Sequence[Any]) -> Any:
     source = source_of(node)
     names = dict(zip("xyz", operands, strict=False), xs=operands)
     helpers = {h.__name__: h for h in node.op.helpers}
-    if node.op is limit_op:
+    if node.op in (limit_op, matrix_function):
         body, t = node.params["function"], variable(node.dtype)
         helpers["FUNCTION"] = lambda x: jnp.asarray(_of_arrays(body, t, x))
     return eval(source, {"jax": jax, "jnp": jnp, "lax": lax, **helpers, **names})

@@ -17,13 +17,14 @@ import numpy as np
 from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 
-from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal
+from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal, results
 from symgrad.ops import (
     batch,
     branch,
     calls,
     contract,
     entropy,
+    linalg,
     loops,
     moments,
     norm,
@@ -32,6 +33,7 @@ from symgrad.ops import (
     reduce,
     shape,
     special,
+    spectral,
     stable,
     tails,
 )
@@ -809,8 +811,27 @@ LIMITS = (
     Made(limit_op, _sine_quotient, _sine_series, (Operand(between(-0.1, 0.1)),), "near"),
 )
 
+
+def _exponential(x: Expr) -> tuple[Expr]:
+    """Of the symmetric part, by its eigenvectors."""
+    whole = x + shape.transpose(x, permutation=(1, 0))
+    options = {"lower": True, "sort_eigenvalues": True, "subset": None, "algorithm": None}
+    v, w = results(linalg.eigh(whole, **options))
+    return (spectral.matrix_function(whole, v, w, function=pointwise.exp(variable(x.dtype))),)
+
+
+MATRICES = (
+    Made(
+        spectral.matrix_function,
+        _exponential,
+        lambda x: (jax.scipy.linalg.expm(x + x.T),),
+        (Operand(between(-0.5, 0.5), (3, 3)),),
+    ),
+)
+
 MADE = (
     *ACCURATE,
+    *MATRICES,
     *LENGTHS,
     *LIMITS,
     Made(

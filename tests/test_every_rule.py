@@ -38,6 +38,7 @@ from symgrad.laws import (
     moments,
     norms,
     shape,
+    spectral,
     tails,
 )
 from symgrad.ops.pointwise import select
@@ -322,6 +323,21 @@ HALF = Operand(between(0.1, 0.6), (3, 4))
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
 
 
+def _rebuilt(a: Any, function: Any) -> Any:
+    w, v = jnp.linalg.eigh(a)
+    return (v * function(w)) @ v.T
+
+
+def _by_diagonal(a: Any, function: Any) -> Any:
+    w, v = jnp.linalg.eigh(a)
+    return v @ jnp.diag(function(w)) @ v.T
+
+
+def _from_singular_values(x: Any) -> Any:
+    u, s, vh = jnp.linalg.svd(x, full_matrices=False)
+    return (u * s) @ vh
+
+
 def _radius(x: Any, y: Any) -> Any:
     return jnp.sqrt(x**2 + y**2)
 
@@ -601,6 +617,14 @@ PROGRAMS = [
         (3,),
         (3,),
     ),
+    fires(spectral.function_of_a_matrix, lambda x: _rebuilt(x @ x.T, jnp.exp), (3, 4)),
+    fires(spectral.function_of_a_matrix, lambda x: _by_diagonal(x @ x.T, jnp.sqrt), (3, 4)),
+    fires(
+        spectral.function_of_a_matrix,
+        lambda x: jax.vmap(lambda y: _rebuilt(y + y.T, jnp.tanh))(x),
+        (2, 3, 3),
+    ),
+    fires(spectral.product_of_singular_factors, _from_singular_values),
     fires(limits.removable_singularity, lambda x: jnp.sin(x) / x),
     fires(limits.guarded_limit, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)),
     fires(limits.simplified_function, lambda x: jnp.sum(jnp.sin(x) / x), derivative=True),

@@ -16,6 +16,7 @@ from symgrad.exact.scalars import VALUES
 from symgrad.expr import Expr, Op
 from symgrad.ops import branch, calls, checkpoint, loops, solve
 from symgrad.ops.limit import limit_op, variable
+from symgrad.ops.spectral import matrix_function
 from symgrad.walk import UNKNOWN, Graph
 
 Array = np.ndarray
@@ -151,6 +152,16 @@ def _limit(mp: Any, e: Expr, x: Array) -> Values:
     return (found,)
 
 
+def _matrix_function(mp: Any, e: Expr, a: Array, v: Array, w: Array) -> Values:
+    """V f(w) Vᵀ, matrix by matrix."""
+    function = e.params["function"]
+    body = Graph((variable(function.dtype),), (function,))
+    weights = np.empty(w.shape, object)
+    for place in np.ndindex(w.shape):
+        weights[place] = _outputs(mp, body, [np.array(w[place], object)])[0][()]
+    return ((v * weights[..., None, :]) @ np.swapaxes(v, -1, -2),)
+
+
 CONTROL: Mapping[Op, Callable[..., Values]] = {
     loops.scan: _scan,
     loops.while_: _while,
@@ -158,6 +169,7 @@ CONTROL: Mapping[Op, Callable[..., Values]] = {
     branch.by_platform: _by_platform,
     solve.linear_solve: _linear_solve,
     limit_op: _limit,
+    matrix_function: _matrix_function,
 }
 
 TABLES: Mapping[Op, Callable[..., Any]] = {**ARRAYS, **INDEXED, **FACTORS}

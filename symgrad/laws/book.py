@@ -23,6 +23,7 @@ from symgrad.laws import (
     moments,
     norms,
     shape,
+    spectral,
     tails,
 )
 from symgrad.laws.loops import tidy_loops
@@ -53,6 +54,7 @@ LIFT = (
     *_rules_of(moments),
     *_rules_of(norms),
     *_rules_of(cancel),
+    *_rules_of(spectral),
     *_rules_of(matrix),
     *_rules_of(algebra),
     *_rules_of(limits),
