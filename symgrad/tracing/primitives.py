@@ -132,9 +132,12 @@ def direct(op: Op) -> Callable[..., Expr]:
 def aligned(operands: Sequence[Expr]) -> list[Expr]:
     """JAX stretches axes of size 1 silently; here they are broadcast in the open."""
     target = np.broadcast_shapes(*(o.shape for o in operands))
-    every_axis = tuple(range(len(target)))
+
+    def last_axes(o: Expr) -> tuple[int, ...]:
+        return tuple(range(len(target) - o.ndim, len(target)))
+
     return [
-        o if o.shape in ((), target) else broadcast(o, shape=target, axes=every_axis)
+        o if o.shape in ((), target) else broadcast(o, shape=target, axes=last_axes(o))
         for o in operands
     ]
 
