@@ -639,6 +639,25 @@ class Guard:
         found = _guarded(condition, left, float(centre))
         return found and Guard(*found[:3], found[3] is holds)
 
+    def of_operand(self) -> Guard | None:
+        """The same condition on x, if the variable is a multiple of x or x plus a number."""
+        v = self.variable
+        if v.op is neg:
+            return Guard(v.args[0], -self.centre, self.within, self.holds)
+        if v.op not in (mul, div, add, sub):
+            return None
+        swapped = v.op.commutative and uniform_value(v.args[0]) is not None
+        x, other = v.args[::-1] if swapped else v.args
+        value = uniform_value(other)
+        if value is None or not value or not np.isfinite(value):
+            return None
+        number = float(value)
+        if v.op in (add, sub):
+            centre = self.centre - number if v.op is add else self.centre + number
+            return Guard(x, centre, self.within, self.holds)
+        scale = number if v.op is mul else 1 / number
+        return Guard(x, self.centre / scale, self.within / abs(scale), self.holds)
+
 
 def _guarded(condition: Expr, v: Expr, centre: float) -> tuple[Expr, float, float, bool] | None:
     """Variable, value, distance, and whether the condition says that they are so close."""
@@ -669,17 +688,26 @@ def guarded_limit(e: Expr) -> Expr | None:
     """where(x = a, f(a), f(x)) = f(x) for the limit f(a) of a function that is 0/0 at a"""
     condition, on_true, on_false = e.args
     guard = Guard.of(condition)
-    if guard is None or not jnp.issubdtype(e.dtype, np.floating):
+    if not jnp.issubdtype(e.dtype, np.floating):
         return None
-    at_point, elsewhere = (on_true, on_false) if guard.holds else (on_false, on_true)
-    outside = _outside(elsewhere, condition, guard.holds)
-    found = separate(outside, guard.variable)
-    wanted = separate(_without_rule(at_point), guard.variable)
-    if found is None or wanted is None or outside.shape != e.shape:
+    while guard is not None:
+        at_point, elsewhere = (on_true, on_false) if guard.holds else (on_false, on_true)
+        outside = _outside(elsewhere, condition, guard.holds)
+        if outside.shape == e.shape:
+            found = _unguarded(e, outside, _without_rule(at_point), guard)
+            if found is not None:
+                return found
+        guard = guard.of_operand()
+    return None
+
+
+def _unguarded(e: Expr, outside: Expr, at_point: Expr, guard: Guard) -> Expr | None:
+    found, wanted = separate(outside, guard.variable), separate(at_point, guard.variable)
+    if found is None or wanted is None:
         return None
-    pole = Pole(guard.variable, guard.centre)
     if not any(_is_removable(t.whole, guard.centre) for t in found.terms):
         return None
+    pole = Pole(guard.variable, guard.centre)
     return _continued(e, found, pole) if _agree(found, wanted, guard) else None
 
 
