@@ -160,5 +160,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "weight_times_difference_of_masked_logs": ("in programs",),
     "weight_times_log": ("in programs",),
     "weight_times_masked_log": ("in programs",),
+    "weighted_by_logistic": ("proved", "evaluated", "in programs"),
+    "weighted_by_logistic_of_minus": ("proved", "evaluated", "in programs"),
     "weighted_one_hot_sums_to_weight": ("in programs",),
 }

@@ -447,6 +447,8 @@ PROGRAMS = [
     fires(cancel.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
     fires(lift.logistic_from_reciprocal, lambda x: 1 / (1 + jnp.exp(-x))),
     fires(lift.logistic_of_minus_from_reciprocal, lambda x: 1 / (jnp.exp(x) + 1)),
+    fires(lift.weighted_by_logistic, lambda x, y: y / (1 + jnp.exp(-x)), (3,), (3,)),
+    fires(lift.weighted_by_logistic_of_minus, lambda x, y: y / (1 + jnp.exp(x)), (3,), (3,)),
     fires(lift.logistic_from_ratio, lambda x: jnp.exp(x) / (1 + jnp.exp(x))),
     fires(lift.logistic_of_minus_from_ratio, lambda x: jnp.exp(-x) / (1 + jnp.exp(-x))),
     fires(lift.logistic_from_tanh, lambda x: 0.5 * (jnp.tanh(x * 0.5) + 1)),

@@ -20,9 +20,10 @@ import numpy as np
 
 from symgrad.expr import Expr, Type, add, constant, div, item, literal, literal_value, mul, neg, sub
 from symgrad.laws import algebra
+from symgrad.laws.norms import squared_length
 from symgrad.ops.calls import custom_jvp, custom_vjp
 from symgrad.ops.limit import limit_op, variable
-from symgrad.ops.norm import length, ratio
+from symgrad.ops.norm import hypot, length, norm, ratio
 from symgrad.ops.pointwise import (
     abs_,
     convert,
@@ -167,14 +168,14 @@ class Separated:
 
 def separate(e: Expr, v: Expr) -> Separated | None:
     """`e` as a sum of terms in the variable `v`, None if that takes too many."""
-    table: dict[Expr, Separated] = {}
+    table = {n: _power_of_variable(v, 2) for n in _squares(v)} | {v: _power_of_variable(v, 1)}
     stack = [e]
     while stack:
         node = stack[-1]
         if node in table:
             stack.pop()
             continue
-        inside = node is not v and node.op in RULES
+        inside = node.op in RULES
         waiting = [a for a in node.args if a not in table] if inside else []
         if waiting:
             stack.extend(waiting)
@@ -182,16 +183,31 @@ def separate(e: Expr, v: Expr) -> Separated | None:
         if len(table) > LARGEST_REGION:
             return None
         known = [table[a] for a in node.args] if inside else []
-        table[node] = _separated(node, v, known, inside)
+        table[node] = _separated(node, known, inside)
         if len(table[node].terms) > LARGEST_SUM:
             return None
     return table[e]
 
 
-def _separated(node: Expr, v: Expr, known: list[Separated], inside: bool) -> Separated:
-    if node is v:
-        one = constant(1, v.dtype)
-        return Separated(tuple(range(v.ndim)), (of_variable(one, Fraction(1)),))
+def _power_of_variable(v: Expr, power: int) -> Separated:
+    one = constant(1, v.dtype)
+    return Separated(tuple(range(v.ndim)), (of_variable(one, Fraction(power)),))
+
+
+def _squares(v: Expr) -> list[Expr]:
+    """The nodes that are the square of a root or a length."""
+    if v.op is sqrt:
+        return [v.args[0]]
+    if v.op is norm:
+        (x,) = v.args
+        return [reduce_sum(y, axes=v.params["axes"]) for y in (square(x), x * x)]
+    if v.op is hypot:
+        x, y = v.args
+        return [square(x) + square(y), x * x + y * y]
+    return []
+
+
+def _separated(node: Expr, known: list[Separated], inside: bool) -> Separated:
     if node.op is literal:
         return Separated(None, (of_variable(node),))
     axes = {k.axes for k in known if k.axes is not None}
@@ -492,7 +508,9 @@ def _variables(divisor: Expr) -> list[Expr]:
         if node in inside or node.op is literal or not jnp.issubdtype(node.dtype, np.floating):
             continue
         inside[node] = None
-        if node.op in RULES and node.op is not reduce_sum:
+        if (length_of_it := squared_length(node)) is not None:
+            inside[length_of_it] = None
+        elif node.op in RULES and node.op is not reduce_sum:
             stack.extend(node.args)
     return list(reversed(inside))
 

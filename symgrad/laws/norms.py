@@ -49,7 +49,7 @@ def _squared(e: Expr) -> Expr | None:
     return None
 
 
-def _squared_length(e: Expr) -> Expr | None:
+def squared_length(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes."""
     if e.op is reduce_sum and (x := _squared(e.args[0])) is not None:
         return norm(x, axes=e.params["axes"])
@@ -75,7 +75,7 @@ def _root(e: Expr) -> Expr | None:
         return None if inner is None else e.op(inner, **e.params)
     if e.op in (div, mul):
         return _scaled_root(e)
-    found = _squared_length(e)
+    found = squared_length(e)
     return _hypotenuse(e) if found is None else found
 
 
@@ -87,7 +87,7 @@ def _scaled_root(e: Expr) -> Expr | None:
         scale = literal_value(factor)
         if scale is None or not 0 < scale < np.inf:
             continue
-        inner = _squared_length(rest)
+        inner = squared_length(rest)
         if inner is not None:
             return e.op(inner, constant(math.sqrt(float(scale)), e.dtype))
     return None
