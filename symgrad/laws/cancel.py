@@ -83,12 +83,10 @@ def _expanded(e: Expr) -> list[Term] | None:
     for coefficient, node in parts or ():
         if node is not None and node.op is difference_of_squares:
             for sign, root in zip((1, -1), node.args, strict=True):
-                value = number(root)
-                found.append(
-                    (sign * coefficient, square(root))
-                    if value is None
-                    else (sign * coefficient * value**2, None)
-                )
+                factor, base = scaled(root)
+                value = number(base)
+                size = sign * coefficient * factor**2
+                found.append((size, square(base)) if value is None else (size * value**2, None))
         elif node is not None and node.op is square:
             factor, root = scaled(node.args[0])
             found.append((coefficient * factor**2, square(root)))
@@ -234,8 +232,7 @@ def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
             return None
         if below.op is sqrt:
             return rsqrt, top, below.args[0]
-        factor, below = scaled(below)
-        return div, top / factor, below
+        return div, top, below
     if e.op is log1p:
         return log, 1.0, e.args[0] + 1
     return (e.op, 1.0, e.args[0]) if e.op in DIFFERENCES or e.op is cosh else None
