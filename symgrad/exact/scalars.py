@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import entropy, norm, pointwise, special
+from symgrad.ops import entropy, norm, pointwise, products, special
 
 Value = Callable[..., Any]
 
@@ -287,6 +287,9 @@ FUNCTIONS: Mapping[Op, Value] = {
     pointwise.difference_of_squares: lambda mp, x, y: (x - y) * (x + y),
     pointwise.difference_of_powers: lambda mp, x, y, *, exponent: x**exponent - y**exponent,
     pointwise.exact_sum: lambda mp, *xs: mp.fsum(xs),
+    products.over_one_plus_square: lambda mp, x: mp.zero if mp.isinf(x) else x / (1 + x * x),
+    products.saturation: lambda mp, x, c, *, top, exponent: x**top / (c + x**exponent),
+    products.log1p_square: lambda mp, x: _log1p(mp, x * x),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
     pointwise.gaussian: lambda mp, x: _exp(mp, -x * x),

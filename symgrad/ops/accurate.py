@@ -82,3 +82,24 @@ def squared_deviations(x, axes):
     first = tuple(slice(1) if axis in axes else slice(None) for axis in range(x.ndim))
     rest = x - x[first]
     return jnp.sum(jnp.square(rest - jnp.mean(rest, axes, keepdims=True)), axes)
+
+
+def over_one_plus_square(x):
+    """x / (1 + x**2), also where the square overflows."""
+    return 1 / (x + 1 / x)
+
+
+def log1p_square(x):
+    """log(1 + x**2), also where the square overflows."""
+    size = jnp.abs(x)
+    large = size > jnp.sqrt(jnp.finfo(x.dtype).max) / 2
+    log = jnp.log1p(jnp.where(large, size, size * jnp.where(large, 1, size)))
+    return jnp.where(large, 2 * log, log)
+
+
+def saturation(x, c, top, exponent):
+    """x**top / (c + x**exponent), also where a power overflows."""
+    large = jnp.abs(x**exponent) > 4 * c
+    near, inverse = jnp.where(large, 1, x), 1 / jnp.where(large, x, 1)
+    far = inverse ** (exponent - top) / (1 + c * inverse**exponent)
+    return jnp.where(large, far, near**top / (c + near**exponent))

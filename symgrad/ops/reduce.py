@@ -167,16 +167,20 @@ cumprod = Op(
 )
 
 
-def _prod_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
-    """Exact at zeros: every entry gets the product of the others, axis by axis."""
+def product_of_others(g: Expr, y: Expr, x: Expr) -> Expr:
+    """Exact at zeros: every entry gets `g` times the product of the others, axis by axis."""
     *outer, axis = y.params["axes"]
     if outer:
         inner = reduce_prod(x, axes=(axis,))
         rest = reduce_prod(inner, axes=tuple(outer))
-        (g,) = _prod_pullback(g, rest, inner)
+        g = product_of_others(g, rest, inner)
     before = shifted(cumprod(x, axis=axis, reverse=False), axis, forward=True, fill=1)
     after = shifted(cumprod(x, axis=axis, reverse=True), axis, forward=False, fill=1)
-    return (expand(g, (axis,), x.shape) * (before * after),)
+    return expand(g, (axis,), x.shape) * (before * after)
+
+
+def _prod_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    return (product_of_others(g, y, x),)
 
 
 def _prod_source(e: Expr) -> str:
