@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from symgrad.ops import (
     order,
     pick,
     pointwise,
+    products,
     reduce,
     shape,
 )
@@ -297,6 +299,15 @@ def _squared_deviations(mp: Any, e: Expr, x: Array) -> Array:
     return over_axes(mp, e, _centered(mp, e, x) ** 2, lambda group: sum(group, mp.zero))
 
 
+def _product_by_logs(mp: Any, e: Expr, x: Array) -> Array:
+    def combine(group: Sequence[Any]) -> Any:
+        return (
+            mp.nan if any(v < 0 for v in group) else functools.reduce(operator.mul, group, mp.one)
+        )
+
+    return over_axes(mp, e, x, combine)
+
+
 ARRAYS: Mapping[Op, Value] = {
     literal: lambda mp, e: numbers(mp, e.params["value"].value),
     captured: lambda mp, e: numbers(mp, jax.device_get(e.params["array"].array)),
@@ -325,6 +336,7 @@ ARRAYS: Mapping[Op, Value] = {
     ),
     **ALONG_AXES,
     moments.centered: _centered,
+    products.product_by_logs: _product_by_logs,
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
     entropy.masked_weights_op: _by_rows(_weights),

@@ -1,12 +1,17 @@
 """Traps that are not passed yet, and why; in one precision, in one variant, or in all of them."""
 
 BY_REASON: dict[str, tuple[str, ...]] = {
+    "sums of half precision are converted in between": (
+        "product_zero/product_by_logarithms[bfloat16]",
+        "product_zero/product_by_logarithms_of_rows[bfloat16]",
+        "product_zero/leave_one_out[bfloat16]",
+        "product_zero/leave_one_out,_value[bfloat16]",
+        "product_zero/geometric_mean_squared[bfloat16]",
+    ),
     "this difference of nearly equal numbers is not rewritten": (
-        "cancellation/reciprocal_difference[scaled]",
         "cancellation/exponentials_apart[scan]",
         "cancellation/exponentials_apart[layer]",
         "cancellation/exponentials_apart[forward]",
-        "cancellation/exact_quadratic_root[scaled]",
     ),
     "a limit that is written as a branch is not recognised": (),
     "rounded on the way in half precision": (
@@ -16,9 +21,7 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "log_product/log_of_a_determinant[bfloat16]",
         "log_product/log_of_a_root[bfloat16]",
         "overflow_scale/cosine_similarity[bfloat16]",
-        "overflow_scale/Michaelis_and_Hill[bfloat16]",
         "overflow_scale/inverse_square[bfloat16]",
-        "overflow_scale/log_of_one_plus_a_square[bfloat16]",
         "overflow_scale/arcsinh_by_hand[bfloat16]",
         "overflow_scale/geometric_mean[bfloat16]",
         "tail_probability/mixture_of_Gaussians[bfloat16]",
@@ -49,20 +52,9 @@ BY_REASON: dict[str, tuple[str, ...]] = {
     "the slope of a norm at the origin is not chosen": ("norm_subgradient/hypot",),
     "not rescaled": (
         "overflow_scale/cosine_similarity[float32]",
-        "overflow_scale/tanh_from_exponentials",
-        "overflow_scale/Michaelis_and_Hill[float32]",
         "overflow_scale/inverse_square[float32]",
-        "overflow_scale/log_of_one_plus_a_square[float32]",
         "overflow_scale/arcsinh_by_hand[float32]",
         "overflow_scale/geometric_mean[float32]",
-    ),
-    "the product is not rebuilt from its logarithms or quotients": (
-        "product_zero/product_by_logarithms",
-        "product_zero/product_by_logarithms_of_rows",
-        "product_zero/leave_one_out",
-        "product_zero/leave_one_out,_value",
-        "product_zero/exclusive_products",
-        "product_zero/geometric_mean_squared",
     ),
     "the slope is computed from a result that has rounded": (
         "saturated_primitive/softmax[as written]",
