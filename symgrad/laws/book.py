@@ -14,6 +14,7 @@ from symgrad.laws import (
     algebra,
     cancel,
     entropy,
+    guards,
     kinks,
     lift,
     limits,
@@ -60,6 +61,7 @@ LIFT = (
     *_rules_of(matrix),
     *_rules_of(algebra),
     *_rules_of(limits),
+    *_rules_of(guards),
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 

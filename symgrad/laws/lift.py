@@ -59,16 +59,6 @@ def logistic_of_minus_from_reciprocal(x):
     return 1 / (1 + exp(x)), logistic(-x)
 
 
-@equation(exact=False, protects="overflow of exp in a divisor")
-def weighted_by_logistic(x, y):
-    return y / (1 + exp(-x)), y * logistic(x)
-
-
-@equation(exact=False, protects="overflow of exp in a divisor")
-def weighted_by_logistic_of_minus(x, y):
-    return y / (1 + exp(x)), y * logistic(-x)
-
-
 @equation(exact=False, protects="overflow of exp over itself")
 def logistic_from_ratio(x):
     return exp(x) / (1 + exp(x)), logistic(x)

@@ -15,6 +15,7 @@ from symgrad.ops.pointwise import (
     integer_power_op,
     log,
     log1p,
+    logistic,
     lt,
     select,
     sinh,
@@ -132,3 +133,13 @@ def _is_repeated_over(top: Expr, whole: Expr) -> bool:
     if not kept:
         return True
     return top.op is broadcast and top.args[0] is whole and top.params["axes"] == kept
+
+
+@equation(exact=False, protects="overflow of exp in a divisor")
+def weighted_by_logistic(x, y):
+    return y / (1 + exp(-x)), y * logistic(x)
+
+
+@equation(exact=False, protects="overflow of exp in a divisor")
+def weighted_by_logistic_of_minus(x, y):
+    return y / (1 + exp(x)), y * logistic(-x)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, item, literal_value, mul
-from symgrad.laws.limits import separate
+from symgrad.laws.separate import separate
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.linalg import eigh, svd
 from symgrad.ops.pointwise import eq, select

@@ -1,0 +1,203 @@
+"""Limits that are written as a branch: `where(x == 0, 1, sin(x) / x)` is the function itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from symgrad.expr import Expr, add, div, item, mul, neg, sub
+from symgrad.laws.limits import ZERO_OVER_ZERO, continued
+from symgrad.laws.poles import Pole
+from symgrad.laws.separate import LARGEST_REGION, RULES, Separated, Term, separate
+from symgrad.ops.calls import custom_jvp, custom_vjp
+from symgrad.ops.limit import limit_op
+from symgrad.ops.norm import length
+from symgrad.ops.pointwise import (
+    abs_,
+    eq,
+    ge,
+    gt,
+    le,
+    lt,
+    ne,
+    not_,
+    select,
+)
+from symgrad.ops.shape import broadcast, reshape_op, uniform_value
+from symgrad.pattern import rewrites
+from symgrad.series import laurent, real_value
+from symgrad.structure import bounds
+from symgrad.walk import substitute, topological
+
+CUSTOM = (custom_jvp, custom_vjp)
+
+MIRRORED = {eq: eq, ne: ne, lt: gt, gt: lt, le: ge, ge: le}
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition under which a variable has one value, or is as close to it as `within`."""
+
+    variable: Expr
+    centre: float
+    within: float
+    holds: bool
+
+    @staticmethod
+    def of(condition: Expr) -> Guard | None:
+        """The guard that a condition, or its opposite, is."""
+        holds = True
+        while condition.op in (broadcast, reshape_op, not_):
+            holds ^= condition.op is not_
+            (condition,) = condition.args
+        if condition.op not in (eq, ne, lt, le, gt, ge):
+            return None
+        left, right = condition.args
+        if uniform_value(left) is not None:
+            condition = MIRRORED[condition.op](right, left)
+            left, right = condition.args
+        centre = uniform_value(right)
+        if centre is None or not jnp.issubdtype(right.dtype, np.floating):
+            return None
+        found = _guarded(condition, left, float(centre))
+        return found and Guard(*found[:3], found[3] is holds)
+
+    def of_operand(self) -> Guard | None:
+        """The same condition on x, if the variable is a multiple of x or x plus a number."""
+        v = self.variable
+        if v.op is neg:
+            return Guard(v.args[0], -self.centre, self.within, self.holds)
+        if v.op not in (mul, div, add, sub):
+            return None
+        swapped = v.op.commutative and uniform_value(v.args[0]) is not None
+        x, other = v.args[::-1] if swapped else v.args
+        value = uniform_value(other)
+        if value is None or not value or not np.isfinite(value):
+            return None
+        number = float(value)
+        if v.op in (add, sub):
+            centre = self.centre - number if v.op is add else self.centre + number
+            return Guard(x, centre, self.within, self.holds)
+        scale = number if v.op is mul else 1 / number
+        return Guard(x, self.centre / scale, self.within / abs(scale), self.holds)
+
+
+def _guarded(condition: Expr, v: Expr, centre: float) -> tuple[Expr, float, float, bool] | None:
+    """Variable, value, distance, and whether the condition says that they are so close."""
+    op = condition.op
+    if op in (eq, ne):
+        return v, centre, 0.0, op is eq
+    if v.op in (abs_, length) and (centre > 0 or op in (le, gt)):
+        inner, middle = _distance(v.args[0])
+        return inner, middle, centre, op in (lt, le)
+    low, high = bounds(v)
+    if centre == low and op in (le, gt):
+        return v, centre, 0.0, op is le
+    if centre == high and op in (ge, lt):
+        return v, centre, 0.0, op is ge
+    return None
+
+
+def _distance(e: Expr) -> tuple[Expr, float]:
+    """x and a of x - a"""
+    value = uniform_value(e.args[1]) if e.op in (sub, add) else None
+    if value is None:
+        return e, 0.0
+    return e.args[0], float(value) if e.op is sub else -float(value)
+
+
+@rewrites(select, exact=False, written_only=True, protects=ZERO_OVER_ZERO)
+def guarded_limit(e: Expr) -> Expr | None:
+    """where(x = a, f(a), f(x)) = f(x) for the limit f(a) of a function that is 0/0 at a"""
+    condition, on_true, on_false = e.args
+    guard = Guard.of(condition)
+    if not jnp.issubdtype(e.dtype, np.floating):
+        return None
+    while guard is not None:
+        at_point, elsewhere = (on_true, on_false) if guard.holds else (on_false, on_true)
+        outside = _outside(elsewhere, condition, guard.holds)
+        if outside.shape == e.shape:
+            found = _unguarded(e, outside, _without_rule(at_point), guard)
+            if found is not None:
+                return found
+        guard = guard.of_operand()
+    return None
+
+
+def _unguarded(e: Expr, outside: Expr, at_point: Expr, guard: Guard) -> Expr | None:
+    found, wanted = separate(outside, guard.variable), separate(at_point, guard.variable)
+    if found is None or wanted is None:
+        return None
+    if not any(_is_removable(t.whole, guard.centre) for t in found.terms):
+        return None
+    pole = Pole(guard.variable, guard.centre)
+    return continued(e, found, pole) if _agree(found, wanted, guard) else None
+
+
+def _without_rule(e: Expr) -> Expr:
+    """What a call of a function with a derivative rule of the user's computes."""
+    call, number = (e.args[0], e.params["index"]) if e.op is item else (e, 0)
+    return call.params["body"](*call.args)[number] if call.op in CUSTOM else e
+
+
+def _outside(e: Expr, condition: Expr, holds: bool) -> Expr:
+    """`e` where the condition is known not to hold (if `holds`), or to hold."""
+    known: dict[Expr, Expr] = {}
+    stack, seen = [e], set()
+    while stack and len(seen) < LARGEST_REGION:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.op is select and node.args[0] is condition:
+            chosen = node.args[2 if holds else 1]
+            known[node] = chosen if chosen.shape == node.shape else node
+        elif node.op in RULES:
+            stack.extend(node.args)
+    return substitute([e], known)[0] if known else e
+
+
+def _is_removable(function: Expr, centre: float) -> bool:
+    if any(node.op is limit_op for node in topological([function])):
+        return True
+    return real_value(function, centre) is None
+
+
+def _agree(found: Separated, wanted: Separated, guard: Guard) -> bool:
+    """Whether what was written for the point is the limit there, to the last digits."""
+    values = {t.monomial: _limit(t.whole, guard) for t in found.terms}
+    others = {t.monomial: _limit(t.whole, guard) for t in wanted.terms}
+    precision = 4 * float(jnp.finfo(guard.variable.dtype).eps)
+    for monomial in {**values, **others}:
+        limit, written = values.get(monomial, 0.0), others.get(monomial, 0.0)
+        if limit is None or written is None:
+            return False
+        if abs(limit - written) > precision * abs(limit):
+            return False
+    return all(_is_flat(t, wanted, guard, precision) for t in found.terms)
+
+
+def _limit(function: Expr, guard: Guard) -> float | None:
+    value = real_value(function, guard.centre)
+    if value is not None:
+        return float(value)
+    series = laurent(function, guard.centre)
+    if series is None or series.valuation < 0:
+        return None
+    return series.coefficients[0] if series.coefficients and not series.valuation else 0.0
+
+
+def _is_flat(t: Term, wanted: Separated, guard: Guard, precision: float) -> bool:
+    """Whether a function differs from what stands for it nowhere near the point."""
+    if not guard.within:
+        return True
+    (other,) = [w.whole for w in wanted.terms if w.monomial == t.monomial] or [None]
+    difference = t.whole if other is None else t.whole - other
+    series = laurent(difference, guard.centre)
+    size = abs(_limit(t.whole, guard) or 0.0)
+    if series is None or series.valuation < 0:
+        return False
+    powers = enumerate(series.coefficients, series.valuation)
+    return sum(abs(c) * guard.within**k for k, c in powers) <= precision * size

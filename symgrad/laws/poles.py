@@ -1,0 +1,179 @@
+"""Where the divisions in an expression leave it infinite."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+
+from symgrad.expr import Expr, add, div, literal, literal_value, mul, neg, sub
+from symgrad.laws.norms import squared_length
+from symgrad.laws.separate import LARGEST_SUM, RULES, Term, separate
+from symgrad.ops.norm import ratio
+from symgrad.ops.pointwise import (
+    convert_op,
+    exp,
+    exp2,
+    integer_power_op,
+    logistic,
+    rsqrt,
+    softplus,
+    sqrt,
+    square,
+)
+from symgrad.ops.reduce import softmax
+from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, uniform_value
+from symgrad.series import laurent, leading, real_value
+from symgrad.structure import bounds
+from symgrad.walk import topological
+
+PASSES_ON = (
+    *(add, sub, neg, mul, div, ratio, square, integer_power_op),
+    *(broadcast, reshape_op, reduce_sum, convert_op),
+)
+"""Operations that have the poles of their operands, unless these cancel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pole:
+    """A point at which a variable makes a node infinite."""
+
+    variable: Expr
+    centre: float
+
+
+_poles: weakref.WeakKeyDictionary[Expr, tuple[Pole, ...]] = weakref.WeakKeyDictionary()
+
+
+def poles(e: Expr) -> tuple[Pole, ...]:
+    """Where the divisions around a node leave it infinite."""
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        waiting = [a for a in node.args if a not in _poles] if node.op in PASSES_ON else []
+        if node in _poles:
+            stack.pop()
+        elif waiting:
+            stack.extend(waiting)
+        else:
+            _poles[node] = tuple(p for p in candidates(node) if _is_pole(node, p))
+    return _poles[e]
+
+
+def candidates(e: Expr) -> tuple[Pole, ...]:
+    inherited = [p for a in e.args for p in poles(a)] if e.op in PASSES_ON else []
+    return tuple(dict.fromkeys([*inherited, *_own_candidates(e)]))[:LARGEST_SUM]
+
+
+def _is_pole(e: Expr, pole: Pole) -> bool:
+    """Whether a term is infinite at the point; its series may need a root that is yet to come."""
+    found = separate(e, pole.variable)
+    return found is not None and any(is_infinite(t, pole.centre) for t in found.terms)
+
+
+def is_infinite(t: Term, centre: float) -> bool:
+    power = Fraction(0) if centre else t.power
+    first = leading(t.function, centre)
+    if first is not None:
+        return power + first[0] < 0
+    if power >= 0 and real_value(t.function, centre) is not None:
+        return False
+    series = laurent(t.whole, centre)
+    return series is None or series.valuation < 0
+
+
+def _own_candidates(e: Expr) -> list[Pole]:
+    """Where the divisor of a division may be zero."""
+    divisor = _divisor(e)
+    if divisor is None or not _may_be_zero(divisor):
+        return []
+    found = []
+    for v in _variables(divisor):
+        separated = separate(divisor, v)
+        if separated is None or len(separated.terms) != 1:
+            continue
+        function = separated.terms[0].whole
+        low, high = bounds(v)
+        for centre in _centres(function, v is divisor):
+            if low <= centre <= high and _vanishes(function, centre):
+                found.append(Pole(v, centre))
+    return found
+
+
+def _vanishes(function: Expr, centre: float) -> bool:
+    first = leading(function, centre)
+    if first is not None:
+        return first[0] > 0
+    return real_value(function, centre) == 0
+
+
+def _divisor(e: Expr) -> Expr | None:
+    if not e.args or not jnp.issubdtype(e.dtype, np.floating):
+        return None
+    if e.op in (div, ratio):
+        return e.args[1]
+    negative = e.op is integer_power_op and e.params["exponent"] < 0
+    return e.args[0] if negative or e.op is rsqrt else None
+
+
+def _may_be_zero(e: Expr) -> bool:
+    if uniform_value(e) is not None or _is_positive(e):
+        return False
+    low, high = bounds(e)
+    return low <= 0 <= high
+
+
+POSITIVE = frozenset({exp, exp2, logistic, softplus, softmax})
+"""Functions that underflow to zero and are positive nevertheless."""
+
+SIGN_OF_OPERANDS = frozenset({reduce_sum, broadcast, reshape_op, sqrt, rsqrt, square, mul, div})
+
+
+def _is_positive(e: Expr) -> bool:
+    """Whether a number is positive if it is computed exactly."""
+    waiting = [e]
+    for _ in range(LARGEST_SUM):
+        if not waiting:
+            return True
+        node = waiting.pop()
+        if node.op in POSITIVE or bounds(node).low > 0:
+            continue
+        if node.op is add and all(bounds(a).low >= 0 for a in node.args):
+            # One that is positive is enough, and a function says so at a glance.
+            waiting.append(next((a for a in node.args if a.op in POSITIVE), node.args[0]))
+        elif node.op in SIGN_OF_OPERANDS and node.args:
+            waiting.extend(node.args)
+        else:
+            return False
+    return False
+
+
+def _variables(divisor: Expr) -> list[Expr]:
+    """What a divisor may be taken as a function of: everything inside of it, and itself."""
+    inside: dict[Expr, None] = {}
+    stack = [divisor]
+    while stack and len(inside) < LARGEST_SUM:
+        node = stack.pop()
+        if node in inside or node.op is literal or not jnp.issubdtype(node.dtype, np.floating):
+            continue
+        inside[node] = None
+        if (length_of_it := squared_length(node)) is not None:
+            inside[length_of_it] = None
+        elif node.op in RULES and node.op is not reduce_sum:
+            stack.extend(node.args)
+    return list(reversed(inside))
+
+
+def _centres(function: Expr, itself: bool) -> list[float]:
+    """Zero, one, and the numbers that the function mentions."""
+    if itself:
+        return [0.0]
+    found = [0.0, 1.0, -1.0]
+    for node in topological([function]):
+        value = literal_value(node)
+        if value is not None and np.isfinite(value):
+            found += [float(value), -float(value)]
+    return list(dict.fromkeys(found))[:8]
