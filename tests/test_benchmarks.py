@@ -26,11 +26,14 @@ MARGIN = 1.02
 
 
 @pytest.mark.parametrize(
-    ("network", "images"), [(first_path.mlp, 8), (first_path.lenet, 4)], ids=["MLP", "LeNet"]
+    ("network", "images", "kept"),
+    [(first_path.mlp, 8, 8 * 128 * 4), (first_path.lenet, 4, 0)],
+    ids=["MLP", "LeNet"],
 )
 def test_gradients_of_networks_cost_no_more_than_those_of_jax(
-    network: Callable[[int], Case], images: int
+    network: Callable[[int], Case], images: int, kept: int
 ) -> None:
+    """`kept`: bytes of the operands of tanh, from which its slope has all digits."""
     case = network(images)
     own, theirs = (
         harness.figures(case.programs[name]().lower(*case.args).compile())
@@ -38,7 +41,7 @@ def test_gradients_of_networks_cost_no_more_than_those_of_jax(
     )
     assert own.products == theirs.products
     assert own.flops <= MARGIN * theirs.flops
-    assert own.temp_bytes <= MARGIN * theirs.temp_bytes
+    assert own.temp_bytes <= MARGIN * theirs.temp_bytes + kept
 
 
 SMALL: dict[str, Callable[[], Case]] = {
