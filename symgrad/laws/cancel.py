@@ -9,26 +9,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 
-import jax
-import numpy as np
-
-from symgrad.expr import Expr, Op, Type, add, argument, captured, constant, div, mul, sub
-from symgrad.laws.terms import LONGEST, Term, factors, number, product, scaled, terms, total
+from symgrad.expr import Expr, Op, add, constant, div, sub
+from symgrad.laws.polynomials import difference, is_given, is_real
+from symgrad.laws.terms import Term, number, scaled, terms, total
 from symgrad.ops.pointwise import (
     arctan,
     arctanh,
     cbrt,
     cos,
     cosh,
-    difference_of_powers,
-    difference_of_squares,
     eq,
-    exact_sum,
     exp,
     expm1,
     gt,
-    integer_power,
-    integer_power_op,
     log,
     log1p,
     rsqrt,
@@ -40,83 +33,10 @@ from symgrad.ops.pointwise import (
     tan,
     tanh,
 )
-from symgrad.ops.shape import broadcast, reshape_op, slice_
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_positive
 
 PROTECTS = "cancellation"
-MOVES = (slice_, reshape_op, broadcast)
-
-Key = tuple[int, ...]
-
-
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
-def _is_given(e: Expr) -> bool:
-    """Whether a value comes from outside, so that differences of it lose nothing."""
-    while e.op in MOVES:
-        (e,) = e.args
-    return e.op is argument or e.op is captured
-
-
-# Polynomials
-
-
-def _key(node: Expr | None) -> Key:
-    """Equal for equal products, whatever the order of their factors."""
-    found: list[int] = []
-    for factor in [] if node is None else factors(node) or [node]:
-        exponent = 1
-        if factor.op is square or factor.op is integer_power_op:
-            exponent = 2 if factor.op is square else factor.params["exponent"]
-            factor = factor.args[0] if exponent > 0 else factor
-        found.extend([id(factor)] * max(exponent, 1))
-    return tuple(sorted(found))
-
-
-def _expanded(e: Expr) -> list[Term] | None:
-    """The terms of a sum, differences of squares among them taken apart."""
-    parts = terms(e)
-    found: list[Term] = []
-    for coefficient, node in parts or ():
-        if node is not None and node.op is difference_of_squares:
-            for sign, root in zip((1, -1), node.args, strict=True):
-                factor, base = scaled(root)
-                value = number(base)
-                size = sign * coefficient * factor**2
-                found.append((size, square(base)) if value is None else (size * value**2, None))
-        elif node is not None and node.op is square:
-            factor, root = scaled(node.args[0])
-            found.append((coefficient * factor**2, square(root)))
-        else:
-            found.append((coefficient, node))
-    return None if parts is None else found
-
-
-def _combined(parts: Sequence[Term]) -> list[Term]:
-    """Equal terms as one; those that cancel are gone."""
-    sums: dict[Key, Term] = {}
-    for coefficient, node in parts:
-        key = _key(node)
-        known = sums.get(key)
-        sums[key] = (coefficient, node) if known is None else (known[0] + coefficient, known[1])
-    return [t for t in sums.values() if t[0]]
-
-
-def _difference(a: Expr, b: Expr) -> Expr | None:
-    """a - b where terms of both cancel, or both are given; None if nothing is known of it."""
-    if _is_given(a) and _is_given(b):
-        return a - b
-    first, second = _expanded(a), _expanded(b)
-    if first is None or second is None:
-        return None
-    left = _combined([*first, *((-c, node) for c, node in second)])
-    if len(left) >= len(first) + len(second) - 1 or not left:
-        return None
-    shape = a.shape or b.shape
-    return total(left, a.type.with_shape(shape))
 
 
 # Two terms
@@ -246,9 +166,9 @@ def _two_functions(first: Term, second: Term) -> Term | None:
     op, factor, a = f
     if op not in DIFFERENCES or a.ndim != g[2].ndim:
         return None
-    if op not in FROM_INPUTS and _is_given(a) and _is_given(g[2]):
+    if op not in FROM_INPUTS and is_given(a) and is_given(g[2]):
         return None
-    d = _difference(a, g[2])
+    d = difference(a, g[2])
     found = None if d is None else DIFFERENCES[op](a, g[2], d)
     return None if found is None else (first[0] * factor, found)
 
@@ -266,7 +186,7 @@ def _function_and_number(first: Term, second: Term) -> Term | None:
     if op not in (sqrt, rsqrt) or value <= 0:
         return None
     b = constant(value**2 if op is sqrt else value**-2, a.dtype)
-    d = _difference(a, b)
+    d = difference(a, b)
     found = None if d is None else DIFFERENCES[op](a, b, d)
     return None if found is None else (coefficient, found)
 
@@ -279,7 +199,7 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
         return None
     ratio = k / c
     v = v * -ratio if ratio != -1 else v
-    w = _difference(root.args[0], square(v))
+    w = difference(root.args[0], square(v))
     if w is None:
         return None
     positive = gt(v, 0)
@@ -305,7 +225,7 @@ SUBJECTS = (*DIFFERENCES, cosh, log1p)
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def difference_of_functions(e: Expr) -> Expr | None:
     """f(a) - f(b) in terms of a - b, such as √a - √b = (a - b) / (√a + √b)"""
-    parts = terms(e) if _is_real(e) else None
+    parts = terms(e) if is_real(e) else None
     if parts is None or not any(node is not None and node.op in SUBJECTS for _, node in parts):
         return None
     for pair in PAIRS:
@@ -314,116 +234,6 @@ def difference_of_functions(e: Expr) -> Expr | None:
             if found is not None:
                 return total([found, *(p for k, p in enumerate(parts) if k not in (i, j))], e.type)
     return None
-
-
-# Squares and powers
-
-
-def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
-    """A term as a power of something, its sign left out."""
-    size = abs(c)
-    if node.op is square or node.op is integer_power_op:
-        exponent = 2 if node.op is square else node.params["exponent"]
-        base = node.args[0]
-    elif node.op is mul and node.args[0] is node.args[1]:
-        exponent, base = 2, node.args[0]
-    else:
-        return None
-    if exponent < 2:
-        return None
-    root = round(size ** (1 / exponent))
-    return (base if size == 1 else base * root, exponent) if root**exponent == size else None
-
-
-@rewrites(add, sub, exact=False, protects=PROTECTS)
-def difference_of_equal_powers(e: Expr) -> Expr | None:
-    """x² - y² = (x - y) (x + y), and so for higher powers"""
-    parts = terms(e) if _is_real(e) else None
-    if parts is None or len(parts) != 2 or parts[0][0] * parts[1][0] > 0:
-        return None
-    (c, first), (d, second) = parts
-    x, y = _as_power(c, first, d, second), _as_power(d, second, c, first)
-    if x is None or y is None or x[1] != y[1]:
-        return None
-    a, b = (x[0], y[0]) if c > 0 else (y[0], x[0])
-    return _power_difference(a, b, x[1], e.type)
-
-
-def _as_power(
-    c: float, node: Expr | None, other: float, beside: Expr | None
-) -> tuple[Expr, int] | None:
-    """A term as a power; a number as that power which the other term is."""
-    if node is not None:
-        return _power(c, node)
-    exponent = None if beside is None else _power(other, beside)
-    if exponent is None or beside is None:
-        return None
-    root = round(abs(c) ** (1 / exponent[1]) * ROOTS) / ROOTS
-    exact = root and root ** exponent[1] == abs(c)
-    return (constant(root, beside.dtype), exponent[1]) if exact else None
-
-
-ROOTS = 64
-"""Numbers whose roots are a multiple of one over this many are seen as powers."""
-
-
-def _power_difference(x: Expr, y: Expr, exponent: int, type: Type) -> Expr | None:
-    if exponent == 2:
-        return difference_of_squares(x, y)
-    return difference_of_powers(x, y, exponent=exponent) if exponent <= LONGEST else None
-
-
-@rewrites(difference_of_squares, exact=False, protects=PROTECTS)
-def squares_with_common_terms(e: Expr) -> Expr | None:
-    """(a + b)² - (a - b)² = 4 a b: terms that cancel in the sum or the difference are gone"""
-    x, y = e.args
-    first, second = terms(x), terms(y)
-    if first is None or second is None:
-        return None
-    lower = _combined([*first, *((-c, node) for c, node in second)])
-    upper = _combined([*first, *second])
-    count = len(first) + len(second)
-    fewer = min(len(lower), len(upper)) <= count - 2
-    return total(lower, e.type) * total(upper, e.type) if fewer and lower and upper else None
-
-
-@rewrites(difference_of_powers, exact=False, protects=PROTECTS)
-def powers_with_common_terms(e: Expr) -> Expr | None:
-    """(a + b)³ - a³ = b ((a + b)² + (a + b) a + a²), and so for other powers"""
-    x, y = e.args
-    apart = None if _is_given(x) and _is_given(y) else _difference(x, y)
-    if apart is None:
-        return None
-    exponent = e.params["exponent"]
-    while exponent % 2 == 0:
-        apart, x, y, exponent = apart * (x + y), square(x), square(y), exponent // 2
-    powers = [
-        product([integer_power(b, n) for b, n in ((x, exponent - 1 - i), (y, i)) if n])
-        for i in range(exponent if exponent > 1 else 0)
-    ]
-    return apart * total([(1.0, p) for p in powers], e.type) if powers else apart
-
-
-# Linear forms
-
-
-@rewrites(add, sub, exact=False, protects=PROTECTS)
-def like_terms_of_opposite_sign(e: Expr) -> Expr | None:
-    """(a + b + c) / 2 - a = (b + c - a) / 2, added up without an error"""
-    parts = terms(e) if _is_real(e) else None
-    if parts is None or len(parts) < 3:
-        return None
-    signs: dict[Key, set[bool]] = {}
-    for c, node in parts:
-        signs.setdefault(_key(node), set()).add(c > 0)
-    found = _combined(parts)
-    if all(len(s) == 1 for s in signs.values()) or not found:
-        return None
-    if len(found) < 3 or any(node is None for _, node in found):
-        return total(found, e.type)
-    size = min(abs(c) for c, _ in found)
-    shaped = [total([(c / size, node)], e.type) for c, node in found]
-    return total([(size, exact_sum(*shaped))], e.type)
 
 
 @equation(exact=False, protects=PROTECTS)
@@ -435,7 +245,7 @@ def exp_from_expm1(x):
 def arctanh_from_logarithm(e: Expr) -> Expr | None:
     """log((1 + x) / (1 - x)) = 2 arctanh(x)"""
     (quotient,) = e.args
-    if quotient.op is not div or not _is_real(e):
+    if quotient.op is not div or not is_real(e):
         return None
     top, bottom = (terms(a) for a in quotient.args)
     if top is None or bottom is None or (1.0, None) not in top or (1.0, None) not in bottom:

@@ -1,0 +1,88 @@
+"""Sums as polynomials: which terms of two of them cancel, and what is left.
+
+The difference of operands is known exactly where terms cancel: of x + 1 and x it is 1,
+whatever is left of it after rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from symgrad.expr import Expr, argument, captured
+from symgrad.laws.terms import Term, factors, number, scaled, terms, total
+from symgrad.ops.pointwise import difference_of_squares, integer_power_op, square
+from symgrad.ops.shape import broadcast, reshape_op, slice_
+
+MOVES = (slice_, reshape_op, broadcast)
+
+Key = tuple[int, ...]
+
+
+def is_real(e: Expr) -> bool:
+    """Whether the dtype is that of real numbers, not of complex ones or integers."""
+    return jax.dtypes.issubdtype(e.dtype, np.floating)
+
+
+def is_given(e: Expr) -> bool:
+    """Whether a value comes from outside, so that differences of it lose nothing."""
+    while e.op in MOVES:
+        (e,) = e.args
+    return e.op is argument or e.op is captured
+
+
+def key(node: Expr | None) -> Key:
+    """Equal for equal products, whatever the order of their factors."""
+    found: list[int] = []
+    for factor in [] if node is None else factors(node) or [node]:
+        exponent = 1
+        if factor.op is square or factor.op is integer_power_op:
+            exponent = 2 if factor.op is square else factor.params["exponent"]
+            factor = factor.args[0] if exponent > 0 else factor
+        found.extend([id(factor)] * max(exponent, 1))
+    return tuple(sorted(found))
+
+
+def expanded(e: Expr) -> list[Term] | None:
+    """The terms of a sum, differences of squares among them taken apart."""
+    parts = terms(e)
+    found: list[Term] = []
+    for coefficient, node in parts or ():
+        if node is not None and node.op is difference_of_squares:
+            for sign, root in zip((1, -1), node.args, strict=True):
+                factor, base = scaled(root)
+                value = number(base)
+                size = sign * coefficient * factor**2
+                found.append((size, square(base)) if value is None else (size * value**2, None))
+        elif node is not None and node.op is square:
+            factor, root = scaled(node.args[0])
+            found.append((coefficient * factor**2, square(root)))
+        else:
+            found.append((coefficient, node))
+    return None if parts is None else found
+
+
+def combined(parts: Sequence[Term]) -> list[Term]:
+    """Equal terms as one; those that cancel are gone."""
+    sums: dict[Key, Term] = {}
+    for coefficient, node in parts:
+        own = key(node)
+        known = sums.get(own)
+        sums[own] = (coefficient, node) if known is None else (known[0] + coefficient, known[1])
+    return [t for t in sums.values() if t[0]]
+
+
+def difference(a: Expr, b: Expr) -> Expr | None:
+    """a - b where terms of both cancel, or both are given; None if nothing is known of it."""
+    if is_given(a) and is_given(b):
+        return a - b
+    first, second = expanded(a), expanded(b)
+    if first is None or second is None:
+        return None
+    left = combined([*first, *((-c, node) for c, node in second)])
+    if len(left) >= len(first) + len(second) - 1 or not left:
+        return None
+    shape = a.shape or b.shape
+    return total(left, a.type.with_shape(shape))
