@@ -17,7 +17,7 @@ from typing import Any
 from symgrad.exact import context
 from symgrad.exact.numbers import number
 from symgrad.expr import Expr, Op, add, argument, div, literal, mul, neg, sub
-from symgrad.ops import norm, pointwise, special, stable
+from symgrad.ops import differences, norm, pointwise, special, stable
 from symgrad.ops.limit import limit_op
 from symgrad.walk import topological
 
@@ -83,6 +83,12 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
     pointwise.gaussian: lambda mp, x: mp.exp(-x * x),
+    pointwise.gaussian_derivative: lambda mp, x, *, order: (
+        (-1) ** order * mp.hermite(order, x) * mp.exp(-x * x)
+    ),
+    differences.over_roots_op: lambda mp, x, y, *, limit: x / y,
+    differences.over_squared_roots_op: lambda mp, x, y, *, limit: x / (y * y),
+    differences.reciprocal_difference_op: lambda mp, x, y, apart: 1 / x - 1 / y,
     pointwise.over_squared_length: lambda mp, x, y: y / (x * x + y * y),
     stable.bose: lambda mp, x: 1 / mp.expm1(x),
     stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),

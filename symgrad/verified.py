@@ -137,6 +137,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "softmax_from_product": ("in programs",),
     "softmax_from_ratio": ("in programs",),
     "softmax_is_shift_invariant": ("in programs",),
+    "softmax_minus_one_over_its_log": ("evaluated", "in programs"),
     "softmax_sums_to_one": ("in programs",),
     "softplus_from_kinks": ("evaluated", "in programs"),
     "softplus_from_log": ("proved", "evaluated", "in programs"),

@@ -242,6 +242,31 @@ def truth(graph: walk.Graph, args: Sequence[np.ndarray], digits: int = 90) -> Tr
     return Truth(values, moved)
 
 
+SATURATING = (exp, logistic, tanh, softmax, logsumexp)
+
+
+def known_by_both(
+    graph: walk.Graph, other: walk.Graph, args: Sequence[np.ndarray], found: Truth, digits: int
+) -> Truth:
+    """What two forms of a program agree on where exponentials are beyond all digits.
+
+    There 1 - logistic(x) is 0 and its logarithm infinite, whatever the digits.
+    """
+    inside = tuple(n.args[0] for n in walk.topological(graph.outputs) if n.op in SATURATING)
+    sizes = exact.evaluate(sg.Graph(graph.inputs, inside), args, digits)
+    beyond = np.zeros(len(args[0]), bool)
+    for size in sizes:
+        beyond |= (np.abs(rounded(size)) > digits).reshape(len(size), -1).any(1)
+    if not beyond.any():
+        return found
+    values = []
+    for x, y in zip(found.values, exact.evaluate(other, args, digits), strict=True):
+        rows = beyond.reshape((-1,) + (1,) * (x.ndim - 1))
+        apart = ~(np.abs(x - rounded(y)) <= 1e-12 * np.abs(x))
+        values.append(np.where(rows & apart, np.nan, x))
+    return Truth(values, found.condition)
+
+
 def rounded(array: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         return np.asarray(array, object).astype(np.float64)

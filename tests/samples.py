@@ -23,6 +23,7 @@ from symgrad.ops import (
     branch,
     calls,
     contract,
+    differences,
     entropy,
     linalg,
     loops,
@@ -735,6 +736,27 @@ ACCURATE = (
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
     _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),
     _made_of(pointwise.gaussian, lambda x: jnp.exp(-(x**2)), normal),
+    Made(
+        pointwise.gaussian_derivative,
+        lambda x: (pointwise.gaussian_derivative(x, order=2),),
+        lambda x: ((4 * x**2 - 2) * jnp.exp(-(x**2)),),
+        (Operand(normal),),
+    ),
+    *(
+        Made(
+            op,
+            lambda x, y, op=op: (op(x, y, limit=1.0),),
+            lambda x, y, power=power: (x / y**power,),
+            (Operand(several), Operand(several)),
+        )
+        for op, power in ((differences.over_roots_op, 1), (differences.over_squared_roots_op, 2))
+    ),
+    Made(
+        differences.reciprocal_difference_op,
+        lambda x, y: (differences.reciprocal_difference_op(x, y, x - y),),
+        lambda x, y: (1 / x - 1 / y,),
+        (Operand(several), Operand(several)),
+    ),
     _made_of(pointwise.over_squared_length, lambda x, y: y / (x**2 + y**2), several, several),
 )
 
@@ -752,6 +774,10 @@ def _weighted(x: Any, weights: Any, axis: int) -> Any:
 
 def _sign_of_weighted(x: Any, weights: Any) -> Any:
     return jnp.sign(jnp.sum(weights * jnp.exp(x), 1))
+
+
+def _slope(fun: Callable[[Any], Any], x: Any) -> Any:
+    return jax.jvp(fun, (x,), (jnp.ones_like(x),))[1]
 
 
 def _hazard(x: Any) -> Any:
@@ -783,6 +809,13 @@ STABLE = (
     _made(tails.log_erfc_op, lambda x: jnp.log(jax.scipy.special.erfc(x)), normal),
     _made(tails.erfc_hazard_op, _hazard, between(-2.0, 4.0)),
     _made(tails.hazard_excess_op, lambda x: _hazard(x) - 2 * x, normal),
+    _made(tails.hazard_slope_op, lambda x: _slope(_hazard, x), normal),
+    _made(tails.hazard_excess_slope_op, lambda x: _slope(_hazard, x) - 2, normal),
+    _made(
+        tails.hazard_curvature_op,
+        lambda x: _slope(lambda t: _slope(_hazard, t), x),
+        normal,
+    ),
     _made(tails.ndtr, lambda x: jax.scipy.special.erfc(-x * 0.5**0.5) / 2, normal),
     _made(entropy.times_log_op, lambda x, y: x * jnp.log(y), several, positive),
     _made(entropy.times_log1p_op, lambda x, y: x * jnp.log1p(y), several, positive),

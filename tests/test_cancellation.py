@@ -139,3 +139,20 @@ def test_none_is_worse(bits, case):
 if __name__ == "__main__":
     for case in DIFFERENCES:
         print("{:22s} {:6.2f} {:6.2f}".format(str(case), *measured(case)))
+
+
+INFINITE = (
+    (lambda x: jnp.sqrt(1 + x) - 1, (np.inf,)),
+    (lambda x, y: jnp.sqrt(x) - jnp.sqrt(y), (np.inf, 2.0)),
+    (lambda x, y: 1 / jnp.sqrt(x) - 1 / jnp.sqrt(y), (np.inf, 2.0)),
+    (lambda x, y: 1 / x - 1 / y, (np.inf, 2.0)),
+    (lambda x, y: 1 / x - 1 / y, (1.5e308, -1.5e308)),
+)
+
+
+@pytest.mark.parametrize(("fun", "args"), INFINITE)
+def test_infinite_operands_keep_value_and_slopes(fun, args, float64):
+    everywhere = tuple(range(len(args)))
+    assert sg.jit(fun)(*args) == fun(*args)
+    slopes, expected = sg.grad(fun, everywhere)(*args), jax.grad(fun, everywhere)(*args)
+    np.testing.assert_allclose(slopes, expected, rtol=1e-15)

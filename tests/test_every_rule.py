@@ -476,6 +476,10 @@ PROGRAMS = [
     fires(lift.exp_minus_one, lambda x: jnp.exp(x) - 1),
     fires(lift.exp_of_minus_softplus, lambda x: jnp.exp(-jax.nn.softplus(x))),
     fires(lift.exp_of_log_softmax, lambda x: jnp.exp(jax.nn.log_softmax(x))),
+    fires(
+        lift.softmax_minus_one_over_its_log,
+        lambda x: (jax.nn.softmax(x, 0) - 1) / jax.nn.log_softmax(x, 0),
+    ),
     fires(lift.log_of_softmax, lambda x: jnp.log(jax.nn.softmax(x, 0))),
     fires(lift.softmax_from_ratio, _naive_softmax),
     fires(lift.softmax_is_shift_invariant, lambda x: _naive_softmax(x - _guarded(x))),

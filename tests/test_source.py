@@ -135,7 +135,9 @@ def test_two_layers():
 
         def sech_squared(x):
             """1 - tanh(x)**2, also where tanh(x) rounds to 1."""
-            return jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + jnp.abs(jnp.tanh(x)))
+            t = jnp.abs(jnp.tanh(x))
+            tail = jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + t)
+            return jnp.where(t < 0.5, 1 - jnp.square(t), tail)
 
 
         def grad_squared_error(b1, b2, w1, w2, x, target):
@@ -178,7 +180,9 @@ def test_recurrent_network():
 
         def sech_squared(x):
             """1 - tanh(x)**2, also where tanh(x) rounds to 1."""
-            return jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + jnp.abs(jnp.tanh(x)))
+            t = jnp.abs(jnp.tanh(x))
+            tail = jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + t)
+            return jnp.where(t < 0.5, 1 - jnp.square(t), tail)
 
 
         def grad_power(weights, start, inputs):

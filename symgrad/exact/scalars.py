@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import entropy, norm, pointwise, products, special
+from symgrad.ops import differences, entropy, norm, pointwise, products, special
 
 Value = Callable[..., Any]
 
@@ -93,6 +93,15 @@ def _over_squared_length(mp: Any, x: Any, y: Any) -> Any:
     if mp.isinf(x) != mp.isinf(y):
         return mp.zero
     return _quotient(mp, y, x * x + y * y)
+
+
+def _over_squared_roots(mp: Any, x: Any, y: Any, *, limit: float) -> Any:
+    return mp.sign(x) * limit if mp.isinf(x) else _quotient(mp, x, y * y)
+
+
+def _gaussian_derivative(mp: Any, x: Any, *, order: int) -> Any:
+    value = _exp(mp, -x * x)
+    return (-1) ** order * mp.hermite(order, x) * value if value else value
 
 
 def _logistic(mp: Any, x: Any) -> Any:
@@ -292,7 +301,13 @@ FUNCTIONS: Mapping[Op, Value] = {
     products.log1p_square: lambda mp, x: _log1p(mp, x * x),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
+    pointwise.gaussian_derivative: _gaussian_derivative,
     pointwise.gaussian: lambda mp, x: _exp(mp, -x * x),
+    differences.over_roots_op: lambda mp, x, y, *, limit: x if mp.isinf(x) else _quotient(mp, x, y),
+    differences.over_squared_roots_op: _over_squared_roots,
+    differences.reciprocal_difference_op: lambda mp, x, y, apart: (
+        _quotient(mp, mp.one, x) - _quotient(mp, mp.one, y)
+    ),
     pointwise.over_squared_length: _over_squared_length,
     pointwise.erf: _named("erf"),
     pointwise.erfc: _erfc,

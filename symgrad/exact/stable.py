@@ -83,6 +83,18 @@ def _hazard_excess(mp: Any, x: Any) -> Any:
     return _hazard(mp, x) - 2 * x
 
 
+def _hazard_slope(mp: Any, x: Any) -> Any:
+    if abs(x) > 10**6:
+        return 2 - 1 / x**2 if x > 0 else mp.zero
+    return _hazard(mp, x) * _hazard_excess(mp, x)
+
+
+def _hazard_curvature(mp: Any, x: Any) -> Any:
+    if abs(x) > 10**6:
+        return 2 / x**3 if x > 0 else mp.zero
+    return _hazard(mp, x) * (_hazard_excess(mp, x) ** 2 + _hazard_slope(mp, x) - 2)
+
+
 def _ndtr(mp: Any, x: Any) -> Any:
     if abs(x) > 10**9:
         return mp.one if x > 0 else mp.zero
@@ -108,6 +120,9 @@ POINTWISE: Mapping[Op, Value] = {
     tails.log_erfc_op: _log_erfc,
     tails.erfc_hazard_op: _hazard,
     tails.hazard_excess_op: _hazard_excess,
+    tails.hazard_slope_op: _hazard_slope,
+    tails.hazard_excess_slope_op: lambda mp, x: _hazard_slope(mp, x) - 2,
+    tails.hazard_curvature_op: _hazard_curvature,
     tails.ndtr: _ndtr,
     tails.log_ndtr_op: _log_ndtr,
     stable.bose: _bose,

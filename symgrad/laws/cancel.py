@@ -7,11 +7,17 @@ it is 1, whatever is left of it after rounding.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 from symgrad.expr import Expr, Op, add, constant, div, sub
 from symgrad.laws.polynomials import difference, is_given, is_real
 from symgrad.laws.terms import Term, number, scaled, terms, total
+from symgrad.ops.differences import (
+    over_roots_op,
+    over_squared_roots_op,
+    reciprocal_difference_op,
+)
 from symgrad.ops.pointwise import (
     arctan,
     arctanh,
@@ -42,9 +48,15 @@ PROTECTS = "cancellation"
 # Two terms
 
 
+def _root(e: Expr) -> Expr:
+    value = number(e)
+    return sqrt(e) if value is None else constant(math.sqrt(value), e.dtype)
+
+
 def _of_roots(a: Expr, b: Expr, d: Expr) -> Expr:
     """√a - √b"""
-    return d / _nonzero(sqrt(a) + sqrt(b), a, b, d)
+    size = _nonzero(_root(a) + _root(b), a, b, d)
+    return d / size if number(d) else over_roots_op(d, size, limit=1.0)
 
 
 def _nonzero(denominator: Expr, a: Expr, b: Expr, d: Expr) -> Expr:
@@ -57,19 +69,23 @@ def _nonzero(denominator: Expr, a: Expr, b: Expr, d: Expr) -> Expr:
 def _of_cube_roots(a: Expr, b: Expr, d: Expr) -> Expr:
     """∛a - ∛b"""
     x, y = cbrt(a), cbrt(b)
-    size = square(x) + x * y + square(y)
-    return d / (size if number(d) else select(eq(size, 0), 1, size))
+    if number(d):
+        return d / (square(x) + x * y + square(y))
+    size = square(x + y * 0.5) + 0.75 * square(y)
+    return over_roots_op(d, select(eq(size, 0), 1, size), limit=0.0)
 
 
 def _of_reciprocal_roots(a: Expr, b: Expr, d: Expr) -> Expr:
     """1/√a - 1/√b"""
-    x, y = sqrt(a), sqrt(b)
-    return -(d / (x + y) / x / y)
+    x, y = _root(a), _root(b)
+    if number(d):
+        return -(d / (x + y) / x / y)
+    return -(over_squared_roots_op(d, x + y, limit=1.0) * (rsqrt(a) + rsqrt(b)))
 
 
 def _of_reciprocals(a: Expr, b: Expr, d: Expr) -> Expr:
     """1/a - 1/b"""
-    return -(d / a / b)
+    return -(d / a / b) if number(d) else reciprocal_difference_op(a, b, d)
 
 
 def _of_exponentials(a: Expr, b: Expr, d: Expr) -> Expr | None:
@@ -204,7 +220,7 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
         return None
     positive = gt(v, 0)
     size = root + select(positive, v, -v)
-    return c, select(positive, w / select(positive, size, 1), size)
+    return c, select(positive, over_roots_op(w, select(positive, size, 1), limit=1.0), size)
 
 
 def _opposite_exponentials(first: Term, second: Term) -> Term | None:

@@ -280,7 +280,21 @@ reciprocal_hypotenuse = _accurate(
     helpers=(accurate.reciprocal_hypotenuse,),
 )
 """The slope of arcsinh."""
-gaussian = _accurate("gaussian(x)", lambda g, y, x: g * (-2 * x) * y, helpers=(accurate.gaussian,))
+gaussian = _accurate(
+    "gaussian(x)",
+    lambda g, y, x: g * gaussian_derivative(x, order=1),
+    helpers=(accurate.gaussian,),
+)
+gaussian_derivative = Op(
+    "gaussian_derivative",
+    lambda x, *, order: x,
+    "gaussian_derivative(x, {order})",
+    Pointwise(lambda g, y, x: g * gaussian_derivative(x, order=y.params["order"] + 1)),
+    params=("order",),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.gaussian, accurate.gaussian_derivative),
+)
 over_squared_length = _accurate(
     "over_squared_length(x, y)",
     lambda g, z, x, y: g * (-2 * z) * over_squared_length(y, x),
