@@ -214,6 +214,8 @@ def _pull(
         case Custom(pullback=pull) if pull is not None:
             if isinstance(fact, Nested):
                 return pull(cotangent, [a in active for a in args], node, *args)
+            if fact.rows:
+                return masks.through_rows(cotangent, node, lambda g: pull(g, node, *args))
             return pull(cotangent, node, *args)
         case _:
             raise no_derivative(node, origins)

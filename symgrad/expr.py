@@ -106,10 +106,12 @@ class Custom:
     """`pullback(g, ans, *args) -> cotangents`, `pushforward(tangents, ans, *args) -> tangent`.
 
     Ops with several results get and give tuples, with None for a structural zero.
+    `rows` says that the op maps each row along its `axis` on its own.
     """
 
     pullback: Callable[..., Any] | None = None
     pushforward: Callable[..., Any] | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from symgrad.ops.pointwise import convert_op, not_, or_, select
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
+    expand,
     kept_along,
     reduce_sum,
     reshape,
@@ -26,6 +27,8 @@ from symgrad.ops.shape import (
     transpose,
     uniform_value,
 )
+
+Slot = Expr | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,29 @@ def _summed(
         outside.append(Mask(reshape(condition, shape=shape), mask.passing))
     (found,) = pulled(masked(inner, masks[len(outside) :]))
     return masked(found, outside)
+
+
+def through_rows(
+    cotangent: Expr, node: Expr, pull: Callable[[Expr], tuple[Slot, ...]]
+) -> tuple[Slot, ...]:
+    """The cotangents of a function of rows; what masks a whole row masks what is pulled back."""
+    inner, masks = unmasked(cotangent)
+    outside: list[Mask] = []
+    for mask in masks:
+        condition = _of_rows(mask.condition, node)
+        if condition is None:
+            break
+        outside.append(Mask(condition, mask.passing))
+    pulled = pull(masked(inner, masks[len(outside) :]))
+    return tuple(None if p is None else masked(p, outside) for p in pulled)
+
+
+def _of_rows(condition: Expr, node: Expr) -> Expr | None:
+    """A condition on results of an operation on rows as one on its operands."""
+    axis, shape = node.params["axis"], node.args[0].shape
+    if condition.ndim and node.shape != shape:
+        return expand(condition, (axis,), shape)
+    return condition if kept_along(condition, axis) is not None else None
 
 
 def _without(condition: Expr, axes: Sequence[int]) -> Expr | None:

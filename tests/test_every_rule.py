@@ -370,6 +370,7 @@ PROGRAMS = [
     fires(algebra.smaller_of_equals, lambda x: jnp.minimum(x, x)),
     fires(algebra.at_least_minus_infinity, lambda x: jnp.maximum(-jnp.inf, x)),
     fires(algebra.fold_constants, lambda x: x * (jnp.asarray(2.0, x.dtype) + 1.0)),
+    fires(algebra.logarithm_of_one, lambda x: x + jnp.log(jax.nn.softmax(x, 1).sum(1))[:, None]),
     fires(algebra.fold_conversion, lambda x: x * jnp.full((3, 4), 3, np.int32).astype(x.dtype)),
     fires(
         algebra.convert_to_same_type,
@@ -480,6 +481,11 @@ PROGRAMS = [
         lift.softmax_minus_one_over_its_log,
         lambda x: (jax.nn.softmax(x, 0) - 1) / jax.nn.log_softmax(x, 0),
     ),
+    fires(
+        lift.log_softmax_of_log_softmax,
+        lambda x: jax.nn.log_softmax(jax.nn.log_softmax(x, 1), 1),
+    ),
+    fires(lift.softmax_of_log_softmax, lambda x: jax.nn.softmax(jax.nn.log_softmax(x, 1), 1)),
     fires(lift.log_of_softmax, lambda x: jnp.log(jax.nn.softmax(x, 0))),
     fires(lift.softmax_from_ratio, _naive_softmax),
     fires(lift.softmax_is_shift_invariant, lambda x: _naive_softmax(x - _guarded(x))),

@@ -52,6 +52,14 @@ PROGRAMS = {
     "power": (lambda x: jnp.where(x > 0, x**0.3, -1.0).sum(), X),
     "chain": (chain, X),
     "a mask that is the same along a row": (per_row, ROWS),
+    "rows of scores": (
+        lambda x: jnp.where(x[:, 0] > 0, jax.nn.logsumexp(1 / x, 1), 0).sum(),
+        ROWS,
+    ),
+    "rows of weights": (
+        lambda x: (jnp.where(x[:, :1] > 0, jax.nn.softmax(1 / x), 0) ** 2).sum(),
+        ROWS,
+    ),
     "truth values as factors": (lambda x: ((x > 0) * jnp.sqrt(jnp.abs(x))).sum(), X),
     "a branch in a loop": (steps, X),
     "nan in data": (

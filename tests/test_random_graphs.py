@@ -119,12 +119,17 @@ def on_a_kink(args: list[np.ndarray]) -> np.ndarray:
     return (columns == 0).any(1) | (ranked[:, 1:] == ranked[:, :-1]).any(1)
 
 
+NOISE = "log_softmax rounds near 0, where the program as written is left with lucky digits"
 KNOWN = {
-    859: "a masked cotangent meets a softmax of infinite scores",
-    2965: "log_softmax loses digits near 0, which normalising once more happens to restore",
-    3054: "log_softmax rounds to 0, where the program as written is left with noise",
+    859: "a masked cotangent meets the softmax of scores that overflow, nan throughout its row",
+    2965: NOISE,
+    3054: NOISE,
+    3163: NOISE,
 }
 """Programs that do not keep the contract, and why."""
+
+SAMPLE = (*range(30), 279, 644, 2790, 3149)
+"""A few at random, and some that found what was wrong with a law."""
 
 
 def report(seed: int, found: list[str]) -> str:
@@ -133,9 +138,8 @@ def report(seed: int, found: list[str]) -> str:
     return "\n".join([*lines, "simplified:", simplified(graph).source()])
 
 
-@pytest.mark.parametrize("start", range(0, 120, 20))
-def test_random_programs_keep_the_contract(start, float64):
-    wrong = {s: found for s in range(start, start + 20) if (found := complaints(s))}
+def test_random_programs_keep_the_contract(float64):
+    wrong = {s: found for s in SAMPLE if (found := complaints(s))}
     assert not wrong, "\n".join(report(s, f) for s, f in list(wrong.items())[:2])
 
 

@@ -9,8 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul, neg, sub
-from symgrad.ops.pointwise import ELEMENTWISE, convert_op, maximum, minimum, select
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, spread, transpose, uniform_value
+from symgrad.ops.pointwise import ELEMENTWISE, convert_op, log, maximum, minimum, select
+from symgrad.ops.shape import (
+    broadcast,
+    reduce_sum,
+    reshape_op,
+    spread,
+    transpose,
+    uniform_value,
+    zeros,
+)
 from symgrad.pattern import equation, rewrites
 
 
@@ -122,6 +130,13 @@ def fold_constants(e: Expr) -> Expr | None:
         return None
     found = _fold(e, values)
     return None if found is None else constant(found, e.dtype, e.type.weak)
+
+
+@rewrites(log, exact=True)
+def logarithm_of_one(e: Expr) -> Expr | None:
+    """log(1) = 0"""
+    value = uniform_value(e.args[0])
+    return zeros(e.type) if value is not None and value == 1 else None
 
 
 def _fold(e: Expr, values: list[Any]) -> Any:

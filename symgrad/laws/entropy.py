@@ -76,14 +76,21 @@ def _ratio(x: Expr, path: list[Expr]) -> Expr | None:
     return -relative_entropy_op(x, above) if below is x else None
 
 
+def _is_number(e: Expr) -> bool:
+    """Whether `e` is a constant, or the logarithm of one, by which other bases divide."""
+    if e.op is log:
+        (e,) = e.args
+    return uniform_value(e) is not None
+
+
 def _unscaled(e: Expr) -> tuple[Expr, Callable[[Expr], Expr]]:
     """`e` without a constant factor, and how to put it back."""
-    if e.op is div and uniform_value(e.args[1]) is not None:
+    if e.op is div and _is_number(e.args[1]):
         x, c = e.args
         return x, lambda found: found / c
     if e.op is mul:
         for c, x in (e.args, e.args[::-1]):
-            if uniform_value(c) is not None and x.shape == e.shape:
+            if _is_number(c) and x.shape == e.shape:
                 return x, lambda found, c=c: c * found
     return e, lambda found: found
 

@@ -124,6 +124,16 @@ def exp_of_log_softmax(x, axis):
     return exp(log_softmax(x, axis=axis)), softmax(x, axis=axis)
 
 
+@equation(exact=False)
+def log_softmax_of_log_softmax(x, axis):
+    return log_softmax(log_softmax(x, axis=axis), axis=axis), log_softmax(x, axis=axis)
+
+
+@equation(exact=False)
+def softmax_of_log_softmax(x, axis):
+    return softmax(log_softmax(x, axis=axis), axis=axis), softmax(x, axis=axis)
+
+
 @equation(exact=False, protects="0/0 where the weight rounds to 1")
 def softmax_minus_one_over_its_log(x, axis):
     log_weight = log_softmax(x, axis=axis)

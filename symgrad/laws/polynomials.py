@@ -13,10 +13,18 @@ import numpy as np
 
 from symgrad.expr import Expr, argument, captured
 from symgrad.laws.terms import Term, factors, number, scaled, terms, total
-from symgrad.ops.pointwise import difference_of_squares, integer_power_op, square
+from symgrad.ops.pointwise import (
+    difference_of_powers,
+    difference_of_squares,
+    integer_power,
+    integer_power_op,
+    square,
+)
 from symgrad.ops.shape import broadcast, reshape_op, slice_
 
 MOVES = (slice_, reshape_op, broadcast)
+
+POWERS = (difference_of_squares, difference_of_powers)
 
 Key = tuple[int, ...]
 
@@ -46,16 +54,18 @@ def key(node: Expr | None) -> Key:
 
 
 def expanded(e: Expr) -> list[Term] | None:
-    """The terms of a sum, differences of squares among them taken apart."""
+    """The terms of a sum, differences of powers among them taken apart."""
     parts = terms(e)
     found: list[Term] = []
     for coefficient, node in parts or ():
-        if node is not None and node.op is difference_of_squares:
+        if node is not None and node.op in POWERS:
+            exponent = node.params.get("exponent", 2)
             for sign, root in zip((1, -1), node.args, strict=True):
                 factor, base = scaled(root)
                 value = number(base)
-                size = sign * coefficient * factor**2
-                found.append((size, square(base)) if value is None else (size * value**2, None))
+                size = sign * coefficient * factor**exponent
+                power = None if value is not None else integer_power(base, exponent)
+                found.append((size if value is None else size * value**exponent, power))
         elif node is not None and node.op is square:
             factor, root = scaled(node.args[0])
             found.append((coefficient * factor**2, square(root)))

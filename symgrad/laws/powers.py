@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from symgrad.expr import Expr, Type, add, constant, mul, sub
-from symgrad.laws.polynomials import Key, combined, difference, is_given, is_real, key
+from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, is_real, key
 from symgrad.laws.terms import LONGEST, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
@@ -109,7 +109,7 @@ def powers_with_common_terms(e: Expr) -> Expr | None:
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def like_terms_of_opposite_sign(e: Expr) -> Expr | None:
     """(a + b + c) / 2 - a = (b + c - a) / 2, added up without an error"""
-    parts = terms(e) if is_real(e) else None
+    parts = expanded(e) if is_real(e) else None
     if parts is None or len(parts) < 3:
         return None
     signs: dict[Key, set[bool]] = {}

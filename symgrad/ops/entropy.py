@@ -170,6 +170,7 @@ def _log_push(t: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:
 SYMMETRIC = Custom(
     pullback=lambda g, y, x: (_weights_jacobian(g, y, x),),
     pushforward=lambda t, y, x: _weights_jacobian(t[0], y, x),
+    rows=True,
 )
 masked_weights_op = _along_axis(
     "masked_weights", "masked_weights", SYMMETRIC, helpers=(masked_weights,)
@@ -177,7 +178,7 @@ masked_weights_op = _along_axis(
 masked_softmax = _along_axis("masked_softmax", "jax.nn.softmax", SYMMETRIC)
 """softmax, whose slope is 0 in rows that are minus infinity throughout."""
 masked_log_softmax = _along_axis(
-    "masked_log_softmax", "jax.nn.log_softmax", Custom(_log_pullback, _log_push)
+    "masked_log_softmax", "jax.nn.log_softmax", Custom(_log_pullback, _log_push, rows=True)
 )
 
 
@@ -195,7 +196,7 @@ masked_logsumexp = Op(
     "masked_logsumexp",
     lambda x, *, axis: x.with_shape(tuple(n for i, n in enumerate(x.shape) if i != axis)),
     lambda e: f"jax.nn.logsumexp(x, axis={last_axis_as_minus_one(e)})",
-    Custom(_total_pullback, _total_push),
+    Custom(_total_pullback, _total_push, rows=True),
     params=("axis",),
     flops=lambda e: (TRANSCENDENTAL + 3) * e.args[0].type.size,
 )

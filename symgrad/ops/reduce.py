@@ -219,6 +219,7 @@ softmax = Op(
     Custom(
         pullback=lambda g, q, x: (_softmax_jacobian(g, q, x),),
         pushforward=lambda t, q, x: _softmax_jacobian(t[0], q, x),
+        rows=True,
     ),
     params=("axis",),
     flops=lambda e: (TRANSCENDENTAL + 4) * e.type.size,
@@ -240,6 +241,7 @@ log_softmax = Op(
         pushforward=lambda t, y, x: (
             t[0] - inner_product(softmax(x, axis=y.params["axis"]), t[0], y.params["axis"])
         ),
+        rows=True,
     ),
     params=("axis",),
     flops=lambda e: (TRANSCENDENTAL + 4) * e.type.size,
@@ -256,6 +258,7 @@ logsumexp = Op(
         pushforward=lambda t, y, x: reduce_sum(
             softmax(x, axis=y.params["axis"]) * t[0], axes=(y.params["axis"],)
         ),
+        rows=True,
     ),
     params=("axis",),
     flops=lambda e: (TRANSCENDENTAL + 3) * e.args[0].type.size,
