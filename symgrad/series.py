@@ -17,7 +17,7 @@ from typing import Any
 from symgrad.exact import context
 from symgrad.exact.numbers import number
 from symgrad.expr import Expr, Op, add, argument, div, literal, mul, neg, sub
-from symgrad.ops import differences, norm, pointwise, special, stable
+from symgrad.ops import differences, norm, pointwise, special, stable, waves
 from symgrad.ops.limit import limit_op
 from symgrad.walk import topological
 
@@ -90,6 +90,11 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     differences.over_squared_roots_op: lambda mp, x, y, *, limit: x / (y * y),
     differences.reciprocal_difference_op: lambda mp, x, y, apart: 1 / x - 1 / y,
     pointwise.over_squared_length: lambda mp, x, y: y / (x * x + y * y),
+    waves.sin_of_sum: lambda mp, x, y: mp.sin(x + y),
+    waves.cos_of_sum: lambda mp, x, y: mp.cos(x + y),
+    waves.difference_of_tangents: lambda mp, x, d: mp.tan(x + d) - mp.tan(x),
+    differences.root_of_square_plus: lambda mp, x, y: mp.sqrt(x * x + y),
+    differences.root_minus: lambda mp, x, y: mp.sqrt(x * x + y) - x,
     stable.bose: lambda mp, x: 1 / mp.expm1(x),
     stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),
     stable.log_cosh_op: lambda mp, x: mp.log(mp.cosh(x)),

@@ -38,6 +38,7 @@ from symgrad.ops import (
     spectral,
     stable,
     tails,
+    waves,
 )
 from symgrad.ops.limit import limit_op, variable
 
@@ -733,6 +734,16 @@ ACCURATE = (
         lambda x: (jnp.prod(x, 1),),
         (Operand(positive),),
     ),
+    _made_of(waves.sin_of_sum, lambda x, y: jnp.sin(x + y), normal, normal),
+    _made_of(waves.cos_of_sum, lambda x, y: jnp.cos(x + y), normal, normal),
+    _made_of(
+        waves.difference_of_tangents,
+        lambda x, d: jnp.tan(x + d) - jnp.tan(x),
+        between(-0.6, 0.6),
+        between(-0.6, 0.6),
+    ),
+    _made_of(differences.root_of_square_plus, lambda x, y: jnp.sqrt(x**2 + y), several, positive),
+    _made_of(differences.root_minus, lambda x, y: jnp.sqrt(x**2 + y) - x, several, positive),
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
     _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),
     _made_of(pointwise.gaussian, lambda x: jnp.exp(-(x**2)), normal),
@@ -837,6 +848,12 @@ def _deviations(x, axes):
 
 LENGTHS = (
     _made_of(norm.ratio, jnp.divide, normal, several),
+    Made(
+        norm.direction,
+        lambda x, y: (norm.direction(x, y, norm.hypot(x, y)),),
+        lambda x, y: (x / jnp.sqrt(x**2 + y**2),),
+        (Operand(several), Operand(several)),
+    ),
     _made_of(norm.hypot, lambda x, y: jnp.sqrt(x**2 + y**2), several, several),
     _made_of(norm.length, jnp.abs, several),
     _made(norm.norm, lambda x: jnp.sqrt(jnp.sum(x**2, 0)), several, axes=(0,)),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import herbie
 import jax
 import numpy as np
@@ -14,24 +12,6 @@ MORE_ON_AVERAGE = 1.0
 MORE_AT_ONE_POINT_IN_A_HUNDRED = 4.0
 
 
-REORDERED = {"2isqrt (example 3.6)", "3frac (problem 3.3.3)", "logq (problem 3.4.3)"}
-"""Slopes that are differences of nearly equal numbers, which another order rounds otherwise."""
-
-
-UNEVEN = {"2tan (problem 3.3.2)", "2cos (problem 3.3.5)"}
-"""Values that gain many bits on average and lose some where the two angles differ by much."""
-
-KNOWN = {
-    **dict.fromkeys(REORDERED, "cancellation in the slope is not repaired"),
-    **dict.fromkeys(UNEVEN, "products of waves lose bits where the angles are far apart"),
-}
-
-
-def named(names: list[str]) -> list[Any]:
-    marks = {n: [pytest.mark.xfail(reason=why, strict=False)] for n, why in KNOWN.items()}
-    return [pytest.param(n, marks=marks.get(n, [])) for n in names]
-
-
 def check(name: str, count: int) -> None:
     with jax.enable_x64(False):
         for output, bits in measured(EXPRESSIONS[name], count).items():
@@ -39,13 +19,13 @@ def check(name: str, count: int) -> None:
             assert bits.worst <= MORE_AT_ONE_POINT_IN_A_HUNDRED, f"{output}: {bits.worst:.1f} bits"
 
 
-@pytest.mark.parametrize("name", named(list(EXPRESSIONS)[::3]))
+@pytest.mark.parametrize("name", list(EXPRESSIONS)[::3])
 def test_no_worse_than_jax(name):
     check(name, 200)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", named(list(EXPRESSIONS)))
+@pytest.mark.parametrize("name", list(EXPRESSIONS))
 def test_no_worse_than_jax_at_thousands_of_points(name):
     check(name, 8000)
 

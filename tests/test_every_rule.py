@@ -29,7 +29,9 @@ from symgrad.laws import (
     algebra,
     cancel,
     entropy,
+    fractions,
     guards,
+    hyperbolic,
     kinks,
     lift,
     limits,
@@ -323,6 +325,7 @@ LABELS = _integers(-1, 4, (3,))
 SMALL = Operand(between(-0.5, 0.5), (3, 4))
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 HALF = Operand(between(0.1, 0.6), (3, 4))
+LARGE = Operand(between(1.1, 3.0), (3, 4))
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
 
 
@@ -446,9 +449,15 @@ PROGRAMS = [
         (3,),
     ),
     fires(powers.powers_with_common_terms, lambda x, y: (x + y) ** 6 - x**6, (3,), (3,)),
-    fires(cancel.arctanh_from_logarithm, lambda x: jnp.log((1 + x) / (1 - x)), SMALL),
+    fires(fractions.sum_of_fractions, lambda x: 1 / (x + 1) - 2 / x + 1 / (x - 1), LARGE),
+    fires(hyperbolic.opposite_exponentials, lambda x: (jnp.exp(x) - jnp.exp(-x)) / 2),
+    fires(hyperbolic.tanh_from_logistic, lambda x: 2 * jax.nn.sigmoid(x) - 1),
+    fires(hyperbolic.tanh_from_logistic_of_minus, lambda x: 1 - 2 * jax.nn.sigmoid(x)),
+    fires(hyperbolic.arcsinh_from_logarithm, lambda x: jnp.log(x + jnp.sqrt(x**2 + 1))),
+    fires(hyperbolic.arcsinh_of_minus_from_logarithm, lambda x: jnp.log(jnp.sqrt(x**2 + 1) - x)),
+    fires(hyperbolic.arctanh_from_logarithm, lambda x: jnp.log((1 + x) / (1 - x)), SMALL),
     fires(cancel.exp_from_expm1, lambda x: jnp.expm1(x) + 1),
-    fires(cancel.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
+    fires(hyperbolic.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
     fires(ranges.tanh_from_expm1, lambda x: (jnp.exp(x) - 1) / (jnp.exp(x) + 1)),
     fires(
         ranges.tanh_from_hyperbolic_quotient,
@@ -457,6 +466,7 @@ PROGRAMS = [
     fires(ranges.log_of_one_plus_square, lambda x: jnp.log(1 + x**2)),
     fires(ranges.log_of_one_plus_product, lambda x: jnp.log(1 + x * x)),
     fires(ranges.quotient_by_one_plus_square, lambda x: x / (1 + x**2)),
+    fires(ranges.quotient_by_one_plus_product, lambda x: x / (1 + x * x)),
     fires(ranges.saturating_quotient, lambda x: x**3 / (2.0 + x**3), MIDDLE),
     fires(ranges.product_from_logarithms, lambda x: jnp.exp(jnp.sum(jnp.log(x), 1)), MIDDLE),
     fires(ranges.product_of_the_other_factors, lambda x: jnp.prod(x, 1)[:, None] / x, MIDDLE),
@@ -627,6 +637,7 @@ PROGRAMS = [
     fires(algebra.selecting_by_a_constant, lambda x: jnp.where(np.True_, x, -x)),
     fires(norms.root_of_sum_of_squares, lambda x: jnp.linalg.norm(x, axis=1)),
     fires(norms.reciprocal_root_of_sum_of_squares, lambda x: lax.rsqrt(jnp.sum(x * x, 1))),
+    fires(norms.direction_from_quotient, lambda x, y: y / jnp.sqrt(x * x + y * y), (3,), (3,)),
     fires(norms.root_of_square, lambda x: jnp.sqrt(x**2)),
     fires(norms.root_of_even_power, lambda x: jnp.sqrt(x**4)),
     fires(norms.power_of_one_half, lambda x: jnp.sum(x**2, 1) ** 0.5),

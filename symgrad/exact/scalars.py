@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import differences, entropy, norm, pointwise, products, special
+from symgrad.ops import differences, entropy, norm, pointwise, products, special, waves
 
 Value = Callable[..., Any]
 
@@ -326,13 +326,31 @@ FUNCTIONS: Mapping[Op, Value] = {
     special.bessel_i1e: _scaled_bessel(1),
 }
 
+DIFFERENCES: Mapping[Op, Value] = {
+    waves.sin_of_sum: lambda mp, x, y: _periodic("sin")(mp, x + y),
+    waves.cos_of_sum: lambda mp, x, y: _periodic("cos")(mp, x + y),
+    waves.difference_of_tangents: lambda mp, x, d: (
+        _periodic("tan")(mp, x + d) - _periodic("tan")(mp, x)
+    ),
+    differences.root_of_square_plus: lambda mp, x, y: mp.sqrt(x * x + y),
+    differences.root_minus: lambda mp, x, y: mp.sqrt(x * x + y) - x,
+}
+
 LENGTHS: Mapping[Op, Value] = {
     norm.ratio: lambda mp, x, y: mp.zero if y == 0 else _quotient(mp, x, y),
     norm.hypot: lambda mp, x, y: mp.hypot(x, y),
+    norm.direction: lambda mp, x, y, size: _quotient(mp, x, size),
     norm.length: lambda mp, x: abs(x),
 }
 
-VALUES: Mapping[Op, Value] = {**LENGTHS, **ARITHMETIC, **LOGIC, **FUNCTIONS, **POINTWISE}
+VALUES: Mapping[Op, Value] = {
+    **LENGTHS,
+    **DIFFERENCES,
+    **ARITHMETIC,
+    **LOGIC,
+    **FUNCTIONS,
+    **POINTWISE,
+}
 """Operations on the patterns of bits are left out: exact numbers have none."""
 
 

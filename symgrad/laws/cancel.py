@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from symgrad.expr import Expr, Op, add, constant, div, sub
 from symgrad.laws.polynomials import difference, is_given, is_real
-from symgrad.laws.terms import Term, number, scaled, terms, total
+from symgrad.laws.terms import Term, number, terms, total
 from symgrad.ops.differences import (
     over_roots_op,
     over_squared_roots_op,
     reciprocal_difference_op,
+    root_minus,
 )
 from symgrad.ops.pointwise import (
     arctan,
-    arctanh,
     cbrt,
     cos,
     cosh,
     eq,
     exp,
     expm1,
-    gt,
     log,
     log1p,
     rsqrt,
@@ -37,8 +36,8 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
     tan,
-    tanh,
 )
+from symgrad.ops.waves import cos_of_sum, difference_of_tangents, sin_of_sum
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_positive
 
@@ -109,23 +108,19 @@ LARGEST_STEP = 1.5
 those of numbers whose product is above -1."""
 
 
-def _middle(b: Expr, d: Expr) -> Expr:
-    return b + d * 0.5
-
-
 def _of_sines(a: Expr, b: Expr, d: Expr) -> Expr:
     """sin(a) - sin(b)"""
-    return 2 * cos(_middle(b, d)) * sin(d * 0.5)
+    return 2 * cos_of_sum(b, d * 0.5) * sin(d * 0.5)
 
 
 def _of_cosines(a: Expr, b: Expr, d: Expr) -> Expr:
     """cos(a) - cos(b)"""
-    return -2 * sin(_middle(b, d)) * sin(d * 0.5)
+    return -2 * sin_of_sum(b, d * 0.5) * sin(d * 0.5)
 
 
 def _of_tangents(a: Expr, b: Expr, d: Expr) -> Expr:
     """tan(a) - tan(b)"""
-    return sin(d) / (cos(a) * cos(b))
+    return difference_of_tangents(b, d)
 
 
 def _of_arctangents(a: Expr, b: Expr, d: Expr) -> Expr | None:
@@ -208,7 +203,7 @@ def _function_and_number(first: Term, second: Term) -> Term | None:
 
 
 def _root_and_rest(first: Term, second: Term) -> Term | None:
-    """√(v² + w) - v = w / (√(v² + w) + v) for v > 0"""
+    """√(v² + w) - v"""
     c, root = first
     k, v = second
     if root is None or v is None or root.op is not sqrt:
@@ -216,25 +211,10 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
     ratio = k / c
     v = v * -ratio if ratio != -1 else v
     w = difference(root.args[0], square(v))
-    if w is None:
-        return None
-    positive = gt(v, 0)
-    size = root + select(positive, v, -v)
-    return c, select(positive, over_roots_op(w, select(positive, size, 1), limit=1.0), size)
+    return None if w is None else (c, root_minus(v, w))
 
 
-def _opposite_exponentials(first: Term, second: Term) -> Term | None:
-    """exp(x) - exp(-x) = 2 sinh(x) and exp(x) + exp(-x) = 2 cosh(x)"""
-    if first[1] is None or second[1] is None or not first[1].op is second[1].op is exp:
-        return None
-    (a, x), (b, y) = scaled(first[1].args[0]), scaled(second[1].args[0])
-    if x is not y or a != -b or abs(first[0]) != abs(second[0]) or a < 0:
-        return None
-    function = cosh if first[0] == second[0] else sinh
-    return 2 * first[0], function(first[1].args[0])
-
-
-PAIRS = (_opposite_exponentials, _function_and_number, _two_functions, _root_and_rest)
+PAIRS = (_function_and_number, _two_functions, _root_and_rest)
 SUBJECTS = (*DIFFERENCES, cosh, log1p)
 
 
@@ -255,27 +235,3 @@ def difference_of_functions(e: Expr) -> Expr | None:
 @equation(exact=False, protects=PROTECTS)
 def exp_from_expm1(x):
     return expm1(x) + 1, exp(x)
-
-
-@rewrites(log, exact=False, protects=PROTECTS)
-def arctanh_from_logarithm(e: Expr) -> Expr | None:
-    """log((1 + x) / (1 - x)) = 2 arctanh(x)"""
-    (quotient,) = e.args
-    if quotient.op is not div or not is_real(e):
-        return None
-    top, bottom = (terms(a) for a in quotient.args)
-    if top is None or bottom is None or (1.0, None) not in top or (1.0, None) not in bottom:
-        return None
-    x = [t for t in top if t != (1.0, None)]
-    if len(x) != 1 or bottom not in ([(1.0, None), *_negated(x)], [*_negated(x), (1.0, None)]):
-        return None
-    return 2 * arctanh(total(x, e.type))
-
-
-def _negated(parts: Sequence[Term]) -> list[Term]:
-    return [(-c, node) for c, node in parts]
-
-
-@equation(exact=False, protects="overflow of both exponentials")
-def tanh_from_quotient(x):
-    return sinh(x) / cosh(x), tanh(x)

@@ -17,6 +17,7 @@ from functools import reduce as fold
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
+from symgrad.laws.terms import are_opposite
 from symgrad.ops import pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.index import dynamic_slice_op
@@ -72,9 +73,16 @@ def _all_exponential(e: Expr, operands: Operands) -> bool:
 
 
 def _of_product(e: Expr, operands: Operands) -> Kind:
+    if is_own_square(e):
+        return _of_power(e, operands)
     if _all_exponential(e, operands):
         return Kind.EXPONENTIAL
     return min(max(operands), Kind.WEIGHTED)
+
+
+def is_own_square(e: Expr) -> bool:
+    """Whether `e` is written x * x."""
+    return e.op is mul and e.args[0] is e.args[1]
 
 
 def _of_sum(e: Expr, operands: Operands) -> Kind:
@@ -86,7 +94,8 @@ def _of_sum(e: Expr, operands: Operands) -> Kind:
 def _of_difference(e: Expr, operands: Operands) -> Kind:
     if saturating(e) is not None:
         return Kind.EXPONENTIAL
-    return Kind.SIMPLER if max(operands) >= Kind.WEIGHTED else Kind.PLAIN
+    simpler = max(operands) >= Kind.WEIGHTED or doubled_hyperbolic(e) is not None
+    return Kind.SIMPLER if simpler else Kind.PLAIN
 
 
 def saturating(e: Expr) -> Expr | None:
@@ -98,6 +107,19 @@ def saturating(e: Expr) -> Expr | None:
         return None
     (x,) = curve.args
     return 2 * pointwise.logistic(2 * x if e.op is add else -2 * x)
+
+
+def doubled_hyperbolic(e: Expr) -> tuple[Op, Expr] | None:
+    """cosh or sinh and x for `exp(x) + exp(-x)` and `expm1(x) - expm1(-x)`."""
+    if e.op not in (add, sub):
+        return None
+    first, second = e.args
+    wanted, function = (pointwise.exp, pointwise.cosh)
+    if e.op is sub:
+        wanted, function = (pointwise.expm1, pointwise.sinh)
+    if not first.op is second.op is wanted or not are_opposite(first.args[0], second.args[0]):
+        return None
+    return function, first.args[0]
 
 
 def _of_negative(e: Expr, operands: Operands) -> Kind:
@@ -251,7 +273,7 @@ def factors(e: Expr, least: Kind = Kind.SIMPLER) -> Factors:
         if apart and node.op is neg:
             negative = not negative
             waiting.append((node.args[0], up))
-        elif apart and node.op in (mul, div):
+        elif apart and node.op in (mul, div) and not is_own_square(node):
             first, second = node.args
             waiting += [(second, up if node.op is mul else not up), (first, up)]
         else:

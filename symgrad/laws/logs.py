@@ -16,6 +16,7 @@ from symgrad.laws.exponential import (
     MOVES,
     Kind,
     Term,
+    doubled_hyperbolic,
     factors,
     kind,
     positive_number,
@@ -109,6 +110,7 @@ FUNCTIONS: dict[Op, Callable[..., Expr | None]] = {
     pointwise.gaussian: lambda e, x: -pointwise.square(x),
     pointwise.sinh: _of_sinh,
     pointwise.square: lambda e, x: 2 * log_abs(x),
+    mul: lambda e, x, y: 2 * log_abs(x) if x is y else None,
     pointwise.integer_power_op: _of_integer_power,
     pointwise.power: _of_power,
     pointwise.sqrt: lambda e, x: log(x) * 0.5,
@@ -284,9 +286,12 @@ def log_of_sum(e: Expr) -> Expr | None:
     (x,) = e.args
     if x.op not in (add, sub) or kind(x) is Kind.PLAIN:
         return None
-    saturated = saturating(x)
+    saturated, hyperbolic = saturating(x), doubled_hyperbolic(x)
     if saturated is not None:
         return e.op(saturated)
+    if hyperbolic is not None:
+        function, u = hyperbolic
+        return e.op(2 * function(u))
     members = _terms(x)
     return None if members is None else _log_of_terms(e.op, members, x)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
 from symgrad.ops.contract import einsum_op
-from symgrad.ops.norm import hypot, length, norm
+from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
     arctan2,
     convert,
@@ -133,6 +133,16 @@ def polar_to_first_coordinate(x, y):
 @equation(exact=False, protects=SQUARES)
 def polar_to_second_coordinate(x, y):
     return hypot(x, y) * sin(arctan2(y, x)), select(ne(x, x), x, y)
+
+
+@rewrites(div, exact=False, protects="cancellation in the slope")
+def direction_from_quotient(e: Expr) -> Expr | None:
+    """x / √(x² + y²), whose slope is y² / (x² + y²)^³ᐟ²"""
+    x, size = e.args
+    if size.op is not hypot or x not in size.args:
+        return None
+    y = size.args[1 - size.args.index(x)]
+    return direction(x, y, size) if x.shape == y.shape else None
 
 
 @equation(exact=False, when=_is_real, protects=SQUARES)

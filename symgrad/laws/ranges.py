@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from symgrad.expr import Expr, div, mul
-from symgrad.laws.terms import scaled, terms, total
+from symgrad.expr import Expr, Op, div, mul
+from symgrad.laws.exponential import doubled_hyperbolic
+from symgrad.laws.terms import are_opposite, scaled, terms, total
 from symgrad.ops.pointwise import (
     cosh,
     exp,
@@ -44,10 +45,20 @@ def tanh_from_expm1(x):
 @rewrites(div, exact=False, protects=OVERFLOW)
 def tanh_from_hyperbolic_quotient(e: Expr) -> Expr | None:
     """(a sinh(x)) / (b cosh(x)) = (a / b) tanh(x)"""
-    (a, top), (b, bottom) = (scaled(x) for x in e.args)
-    if top.op is not sinh or bottom.op is not cosh or top.args != bottom.args:
+    above, below = (_hyperbolic(x) for x in e.args)
+    if above is None or below is None or above[1] is not sinh or below[1] is not cosh:
         return None
-    return total([(a / b, tanh(top.args[0]))], e.type)
+    (a, _, x), (b, _, y) = above, below
+    return total([(a / b, tanh(x))], e.type) if x is y or are_opposite(x, y) else None
+
+
+def _hyperbolic(e: Expr) -> tuple[float, Op, Expr] | None:
+    """A number times cosh or sinh of x, also where they are written with exponentials."""
+    factor, rest = scaled(e)
+    if rest.op in (sinh, cosh):
+        return factor, rest.op, rest.args[0]
+    found = doubled_hyperbolic(rest)
+    return found and (2 * factor, *found)
 
 
 @equation(exact=False, protects=OVERFLOW)
@@ -63,6 +74,11 @@ def log_of_one_plus_product(x):
 @equation(exact=False, protects=OVERFLOW)
 def quotient_by_one_plus_square(x):
     return x / (1 + square(x)), over_one_plus_square(x)
+
+
+@equation(exact=False, protects=OVERFLOW)
+def quotient_by_one_plus_product(x):
+    return x / (1 + x * x), over_one_plus_square(x)
 
 
 def _power(e: Expr) -> tuple[Expr, int] | None:

@@ -114,3 +114,35 @@ def saturation(x, c, top, exponent):
     near, inverse = jnp.where(large, 1, x), 1 / jnp.where(large, x, 1)
     far = inverse ** (exponent - top) / (1 + c * inverse**exponent)
     return jnp.where(large, far, near**top / (c + near**exponent))
+
+
+def sin_of_sum(x, y):
+    """sin(x + y), whatever x + y rounds to."""
+    return jnp.sin(x) * jnp.cos(y) + jnp.cos(x) * jnp.sin(y)
+
+
+def cos_of_sum(x, y):
+    """cos(x + y), whatever x + y rounds to."""
+    return jnp.cos(x) * jnp.cos(y) - jnp.sin(x) * jnp.sin(y)
+
+
+def difference_of_tangents(x, d):
+    """tan(x + d) - tan(x), also for small d."""
+    cos_of_sum = jnp.cos(x) * jnp.cos(d) - jnp.sin(x) * jnp.sin(d)
+    return jnp.sin(d) / (jnp.cos(x) * cos_of_sum)
+
+
+def root_of_square_plus(x, y):
+    """sqrt(x**2 + y), also where the square leaves the range of numbers."""
+    size = jnp.maximum(jnp.abs(x), jnp.sqrt(jnp.abs(y)))
+    size = jnp.where((size > 0) & (size < jnp.inf), size, 1)
+    return size * jnp.sqrt(jnp.square(x / size) + y / size / size)
+
+
+def root_minus(x, y):
+    """sqrt(x**2 + y) - x, also where both are nearly equal."""
+    size = jnp.maximum(jnp.abs(x), jnp.sqrt(jnp.abs(y)))
+    size = jnp.where((size > 0) & (size < jnp.inf), size, 1)
+    far = jnp.abs(x) + size * jnp.sqrt(jnp.square(x / size) + y / size / size)
+    cancels = (x > 0) & (jnp.abs(y) < jnp.inf)
+    return jnp.where(cancels, y / jnp.where(cancels, far, 1), far)

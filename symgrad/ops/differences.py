@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from symgrad.expr import Expr, Op, Pointwise, elementwise_type
+from symgrad.ops import accurate
 
 
 def over_roots(x, y):
@@ -68,3 +69,18 @@ reciprocal_difference_op = _op(
     lambda g, z, x, y, apart: -(g / x / y),
     helpers=(reciprocal_difference,),
 )
+
+root_of_square_plus = _op(
+    "root_of_square_plus(x, y)",
+    lambda g, z, x, y: g * (x / z),
+    lambda g, z, x, y: g / (2 * z),
+    helpers=(accurate.root_of_square_plus,),
+)
+"""√(x² + y)"""
+root_minus = _op(
+    "root_minus(x, y)",
+    lambda g, z, x, y: -(g * (z / root_of_square_plus(x, y))),
+    lambda g, z, x, y: g / (2 * root_of_square_plus(x, y)),
+    helpers=(accurate.root_minus,),
+)
+"""√(x² + y) - x"""

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from symgrad.expr import Custom, Expr, Op, Pointwise, Shape, Type, elementwise_type
+from symgrad.ops.pointwise import square
 from symgrad.ops.shape import expand, reduce_sum
 
 ratio = Op(
@@ -80,6 +81,19 @@ hypot = Op(
     flops=lambda e: 8 * e.type.size,
 )
 """sqrt(x² + y²), with slope 0 at 0."""
+
+direction = Op(
+    "direction",
+    elementwise_type,
+    "x / z",
+    Pointwise(
+        lambda g, z, x, y, size: g * (square(direction(y, x, size)) / size),
+        lambda g, z, x, y, size: -(g * (z * direction(y, x, size) / size)),
+        None,
+    ),
+    elementwise=True,
+)
+"""x / `size` for the length `size` of (x, y), which is no variable of its own."""
 
 length = Op(
     "length",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from symgrad.expr import Custom, Expr, Op, Pointwise, Type, elementwise_type
 from symgrad.ops import accurate
-from symgrad.ops.pointwise import TRANSCENDENTAL, lorentzian, lt, select
+from symgrad.ops.pointwise import TRANSCENDENTAL, integer_power, lorentzian, lt, select
 from symgrad.ops.reduce import product_of_others
 from symgrad.ops.shape import axes_source
 
@@ -35,7 +35,7 @@ def _saturation(y: Expr, top: int) -> Expr:
 def _saturation_in_x(g: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
     top, exponent = y.params["top"], y.params["exponent"]
     if top == exponent:
-        return g * exponent * _saturation(y, exponent - 1) * (c * _saturation(y, 0))
+        return g * exponent * _saturation(y, exponent - 1) / (1 + integer_power(x, exponent) / c)
     falling = exponent * (y * _saturation(y, exponent - 1))
     return g * (top * _saturation(y, top - 1) - falling if top else -falling)
 
