@@ -120,11 +120,14 @@ def on_a_kink(args: list[np.ndarray]) -> np.ndarray:
 
 
 NOISE = "log_softmax rounds near 0, where the program as written is left with lucky digits"
+BRANCH = "a branch is chosen by comparing 0/0, which compares as its limit"
 KNOWN = {
     859: "a masked cotangent meets the softmax of scores that overflow, nan throughout its row",
     2965: NOISE,
     3054: NOISE,
     3163: NOISE,
+    3761: BRANCH,
+    3970: BRANCH,
 }
 """Programs that do not keep the contract, and why."""
 
