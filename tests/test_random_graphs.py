@@ -128,6 +128,7 @@ KNOWN = {
     3163: NOISE,
     3761: BRANCH,
     3970: BRANCH,
+    4002: BRANCH,
 }
 """Programs that do not keep the contract, and why."""
 
