@@ -95,6 +95,7 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     waves.difference_of_tangents: lambda mp, x, d: mp.tan(x + d) - mp.tan(x),
     differences.root_of_square_plus: lambda mp, x, y: mp.sqrt(x * x + y),
     differences.root_minus: lambda mp, x, y: mp.sqrt(x * x + y) - x,
+    differences.relative_root_minus: lambda mp, x, y: 1 - x / mp.sqrt(x * x + y),
     stable.bose: lambda mp, x: 1 / mp.expm1(x),
     stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),
     stable.log_cosh_op: lambda mp, x: mp.log(mp.cosh(x)),

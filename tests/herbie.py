@@ -62,6 +62,24 @@ EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "Hill": lambda x: x**3 / (8.0 + x**3),
     "log of a Gaussian": lambda x: jnp.log(jnp.exp(-0.5 * x * x)),
     "one minus tanh squared": lambda x: 1.0 - jnp.tanh(x) ** 2,
+    "quadp (problem 3.2.1)": lambda a, b, c: (-b + jnp.sqrt(b * b - 4.0 * a * c)) / (2.0 * a),
+    "quadm (problem 3.2.1)": lambda a, b, c: (-b - jnp.sqrt(b * b - 4.0 * a * c)) / (2.0 * a),
+    "quad2 (problem 3.2.1)": lambda a, b, c: (-b + jnp.sqrt(b * b - a * c)) / a,
+    "expq2 (section 3.11)": lambda x: jnp.exp(x) / (jnp.exp(x) - 1.0),
+    "expax (section 3.5)": lambda a, x: jnp.exp(a * x) - 1.0,
+    "complex root, real part": lambda x, y: 0.5 * jnp.sqrt(2.0 * (jnp.sqrt(x * x + y * y) + x)),
+    "real logarithm": lambda x, y: jnp.log(jnp.sqrt(x * x + y * y)),
+    "logistic from -1 to 1": lambda x: 2.0 / (1.0 + jnp.exp(-2.0 * x)) - 1.0,
+    "asymptote A": lambda x: 1.0 / (x + 1.0) - 1.0 / (x - 1.0),
+    "asymptote B": lambda x: 1.0 / (x - 1.0) + x / (x + 1.0),
+    "asymptote C": lambda x: x / (x + 1.0) - (x + 1.0) / (x - 1.0),
+    "root of x^2 + 1 less x": lambda x: jnp.sqrt(x * x + 1.0) - x,
+    "hyperbolic secant": lambda x: 2.0 / (jnp.exp(x) + jnp.exp(-x)),
+    "root of 1 + x less root of 1 - x": lambda x: jnp.sqrt(1.0 + x) - jnp.sqrt(1.0 - x),
+    "x less its sine": lambda x: x - jnp.sin(x),
+    "odds": lambda x: x / (1.0 - x),
+    "sum of exponentials less two": lambda x: jnp.exp(x) + jnp.exp(-x) - 2.0,
+    "ratio of logs": lambda x: jnp.log(1.0 + x) / x,
 }
 
 DIGITS = 220
@@ -109,9 +127,9 @@ def bits_of_error(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _ordinal(values: np.ndarray) -> np.ndarray:
-    """The number of a float, counted from zero."""
+    """The number of a float, counted from zero of either sign."""
     whole = values.view(np.int32).astype(np.float64)
-    return np.where(values >= 0, whole, -(whole + 2.0**31))
+    return np.where(np.signbit(values), -(whole + 2.0**31), whole)
 
 
 def measured(fun: Callable[..., Any], count: int) -> dict[str, Bits]:

@@ -743,6 +743,12 @@ ACCURATE = (
         between(-0.6, 0.6),
     ),
     _made_of(differences.root_of_square_plus, lambda x, y: jnp.sqrt(x**2 + y), several, positive),
+    _made_of(
+        differences.relative_root_minus,
+        lambda x, y: 1 - x / jnp.sqrt(x**2 + y),
+        several,
+        positive,
+    ),
     _made_of(differences.root_minus, lambda x, y: jnp.sqrt(x**2 + y) - x, several, positive),
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
     _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),

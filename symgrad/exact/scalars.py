@@ -334,6 +334,7 @@ DIFFERENCES: Mapping[Op, Value] = {
     ),
     differences.root_of_square_plus: lambda mp, x, y: mp.sqrt(x * x + y),
     differences.root_minus: lambda mp, x, y: mp.sqrt(x * x + y) - x,
+    differences.relative_root_minus: lambda mp, x, y: 1 - x / mp.sqrt(x * x + y),
 }
 
 LENGTHS: Mapping[Op, Value] = {

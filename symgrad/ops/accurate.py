@@ -146,3 +146,13 @@ def root_minus(x, y):
     far = jnp.abs(x) + size * jnp.sqrt(jnp.square(x / size) + y / size / size)
     cancels = (x > 0) & (jnp.abs(y) < jnp.inf)
     return jnp.where(cancels, y / jnp.where(cancels, far, 1), far)
+
+
+def relative_root_minus(x, y):
+    """1 - x / sqrt(x**2 + y), also where both are nearly equal, and 1 for infinite y."""
+    size = jnp.maximum(jnp.abs(x), jnp.sqrt(jnp.abs(y)))
+    size = jnp.where((size > 0) & (size < jnp.inf), size, 1)
+    x, y, infinite = x / size, y / size / size, y == jnp.inf
+    root = jnp.sqrt(jnp.square(x) + y)
+    far = jnp.abs(x) + root
+    return jnp.where(infinite, 1, jnp.where(x > 0, y / far, far) / root)

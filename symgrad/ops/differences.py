@@ -79,8 +79,21 @@ root_of_square_plus = _op(
 """√(x² + y)"""
 root_minus = _op(
     "root_minus(x, y)",
-    lambda g, z, x, y: -(g * (z / root_of_square_plus(x, y))),
+    lambda g, z, x, y: -(g * relative_root_minus(x, y)),
     lambda g, z, x, y: g / (2 * root_of_square_plus(x, y)),
     helpers=(accurate.root_minus,),
 )
 """√(x² + y) - x"""
+
+
+def _over_root(y: Expr, *operands: Expr) -> Expr:
+    return y / root_of_square_plus(*operands)
+
+
+relative_root_minus = _op(
+    "relative_root_minus(x, y)",
+    lambda g, z, x, y: -(g * _over_root(_over_root(_over_root(y, x, y), x, y), x, y)),
+    lambda g, z, x, y: g * _over_root(_over_root(_over_root(x / 2, x, y), x, y), x, y),
+    helpers=(accurate.relative_root_minus,),
+)
+"""1 - x / √(x² + y)"""
