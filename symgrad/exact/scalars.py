@@ -16,7 +16,7 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import differences, entropy, norm, pointwise, products, special, waves
+from symgrad.ops import differences, entropy, norm, pointwise, products, shares, special, waves
 
 Value = Callable[..., Any]
 
@@ -102,6 +102,10 @@ def _over_squared_roots(mp: Any, x: Any, y: Any, *, limit: float) -> Any:
 def _gaussian_derivative(mp: Any, x: Any, *, order: int) -> Any:
     value = _exp(mp, -x * x)
     return (-1) ** order * mp.hermite(order, x) * value if value else value
+
+
+def _log_of_factors(mp: Any, *factors: Any, above: int) -> Any:
+    return _log(mp, _quotient(mp, mp.fprod(factors[:above]), mp.fprod(factors[above:])))
 
 
 def _logistic(mp: Any, x: Any) -> Any:
@@ -299,6 +303,14 @@ FUNCTIONS: Mapping[Op, Value] = {
     products.over_one_plus_square: lambda mp, x: mp.zero if mp.isinf(x) else x / (1 + x * x),
     products.saturation: lambda mp, x, c, *, top, exponent: x**top / (c + x**exponent),
     products.log1p_square: lambda mp, x: _log1p(mp, x * x),
+    products.log_of_factors: _log_of_factors,
+    products.log_softplus: lambda mp, x: _log(mp, _softplus(mp, x)),
+    products.softplus_hazard: lambda mp, x: _quotient(mp, _logistic(mp, x), _softplus(mp, x)),
+    shares.share: lambda mp, x, c: _quotient(mp, x, x + c),
+    shares.softsign: lambda mp, x, c: _quotient(mp, x, c + abs(x)),
+    shares.over_hypotenuse: lambda mp, x, c: _quotient(mp, x, mp.sqrt(c + x * x)),
+    shares.inverse_hypotenuse: lambda mp, x, c: _quotient(mp, mp.one, mp.sqrt(c + x * x)),
+    shares.geometric_mean: lambda mp, x, y: mp.sqrt(x * y),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),
     pointwise.gaussian_derivative: _gaussian_derivative,

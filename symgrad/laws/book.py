@@ -14,6 +14,7 @@ from symgrad.laws import (
     algebra,
     cancel,
     entropy,
+    factored,
     fractions,
     guards,
     hyperbolic,
@@ -26,6 +27,7 @@ from symgrad.laws import (
     moments,
     norms,
     powers,
+    quotients,
     ranges,
     shape,
     spectral,
@@ -47,11 +49,17 @@ def _rules_of(module: object) -> Phase:
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
 TIDY = (*SHAPE, *_rules_of(algebra))
+EXPONENTIALS = (
+    quotients.sech_from_reciprocal,
+    quotients.logistic_from_weighted_exponentials,
+    quotients.mean_weighted_by_exponentials,
+)
 WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
     *_rules_of(lift),
     *_rules_of(tails),
+    *(r for r in _rules_of(factored) if r is not factored.log_of_plain_product),
     *_rules_of(logs),
     *(r for r in _rules_of(masked) if r not in WEIGHTLESS),
     *_rules_of(entropy),
@@ -64,6 +72,7 @@ LIFT = (
     *_rules_of(fractions),
     *_rules_of(spectral),
     *_rules_of(ranges),
+    *EXPONENTIALS,
     *_rules_of(matrix),
     *_rules_of(algebra),
     *_rules_of(limits),
@@ -71,8 +80,15 @@ LIFT = (
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
-DEFAULT_LIFT: tuple[Phase, ...] = (LIFT, WEIGHTLESS)
-DEFAULT_SIMPLIFY: tuple[Phase, ...] = (LIFT, WEIGHTLESS, ECONOMY)
+RANGES = (
+    *WEIGHTLESS,
+    factored.log_of_plain_product,
+    *(r for r in _rules_of(quotients) if r not in EXPONENTIALS),
+)
+"""What other laws would no longer recognise once these are applied."""
+
+DEFAULT_LIFT: tuple[Phase, ...] = (LIFT, RANGES)
+DEFAULT_SIMPLIFY: tuple[Phase, ...] = (LIFT, RANGES, ECONOMY)
 
 
 def phases(rules: str | Sequence[Rule]) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
@@ -119,5 +135,5 @@ def prepared(graph: Graph) -> Graph:
     return merge_factorisations(merge_sorts(tidy_loops(plain)))
 
 
-ALL = tuple(dict.fromkeys((*LIFT, *WEIGHTLESS, *ECONOMY)))
+ALL = tuple(dict.fromkeys((*LIFT, *RANGES, *ECONOMY)))
 """Every rule, once."""

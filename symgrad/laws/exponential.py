@@ -17,7 +17,7 @@ from functools import reduce as fold
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
-from symgrad.laws.terms import are_opposite
+from symgrad.laws.terms import are_opposite, terms
 from symgrad.ops import pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.index import dynamic_slice_op
@@ -88,7 +88,24 @@ def is_own_square(e: Expr) -> bool:
 def _of_sum(e: Expr, operands: Operands) -> Kind:
     if _all_exponential(e, operands) or saturating(e) is not None:
         return Kind.EXPONENTIAL
-    return Kind.SIMPLER if max(operands) >= Kind.WEIGHTED else Kind.PLAIN
+    simpler = max(operands) >= Kind.WEIGHTED or plus_square(e) is not None
+    return Kind.SIMPLER if simpler else Kind.PLAIN
+
+
+def plus_square(e: Expr) -> tuple[float, Expr] | None:
+    """c and x of c (1 + x²), for a sum of a positive number and a square."""
+    parts = terms(e) if e.op is add else None
+    if parts is None or len(parts) != 2:
+        return None
+    (c, one), (k, power) = parts if parts[0][1] is None else parts[::-1]
+    if one is not None or power is None or not power.args or min(c, k) <= 0:
+        return None
+    if power.op is not pointwise.square and not (
+        power.op is mul and power.args[0] is power.args[1]
+    ):
+        return None
+    x = power.args[0]
+    return c, x if c == k else x * math.sqrt(k / c)
 
 
 def _of_difference(e: Expr, operands: Operands) -> Kind:
@@ -129,12 +146,10 @@ def _of_negative(e: Expr, operands: Operands) -> Kind:
 
 
 def _of_power(e: Expr, operands: Operands) -> Kind:
+    """Powers of signs neither over- nor underflow."""
+    if e.args[0].op is pointwise.sign:
+        return Kind.PLAIN
     return Kind.EXPONENTIAL if operands[0] is Kind.EXPONENTIAL else Kind.SIMPLER
-
-
-def _of_many_factors(e: Expr, operands: Operands) -> Kind:
-    """Products of signs neither over- nor underflow."""
-    return Kind.PLAIN if e.args[0].op is pointwise.sign else _of_power(e, operands)
 
 
 def _of_root(e: Expr, operands: Operands) -> Kind:
@@ -174,8 +189,12 @@ def _of_contraction(e: Expr, operands: Operands) -> Kind:
     return Kind.SIMPLER if max(operands) >= Kind.WEIGHTED else Kind.PLAIN
 
 
+SMALL = 1024
+"""Products with no more entries are written out whatever the sizes of their operands."""
+
+
 def terms_of_contraction(e: Expr) -> tuple[Expr, tuple[int, ...]] | None:
-    """The product and the axes it is summed over, if it is no larger than an operand."""
+    """The product and the axes it is summed over, if it is small, or no larger than an operand."""
     indices, out = e.params["indices"], e.params["out"]
     names = list(dict.fromkeys((*out, *(i for own in indices for i in own))))
     distinct = all(len(set(own)) == len(own) for own in indices)
@@ -186,7 +205,7 @@ def terms_of_contraction(e: Expr) -> tuple[Expr, tuple[int, ...]] | None:
     for factor, own in zip(e.args, indices, strict=True):
         sizes |= dict(zip(own, factor.shape, strict=True))
     whole = tuple(sizes[i] for i in names)
-    if math.prod(whole) > max(a.type.size for a in e.args):
+    if math.prod(whole) > max(SMALL, *(a.type.size for a in e.args)):
         return None
     factors = [_placed(a, own, names, whole) for a, own in zip(e.args, indices, strict=True)]
     return fold(mul, factors), tuple(range(len(out), len(names)))
@@ -220,14 +239,15 @@ KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
             *(pointwise.exp, pointwise.exp2, pointwise.logistic, reduce.softmax),
             *(pointwise.cosh, stable.sech, pointwise.sech_squared),
             *(pointwise.logistic_slope, pointwise.gaussian, pointwise.erfc, tails.ndtr),
+            pointwise.lorentzian,
         ),
         _always(Kind.EXPONENTIAL),
     ),
     **dict.fromkeys(
-        (pointwise.sinh, pointwise.expm1),
+        (pointwise.sinh, pointwise.expm1, pointwise.softplus),
         _always(Kind.SIMPLER),
     ),
-    **dict.fromkeys((reduce.reduce_prod, reduce.cumprod), _of_many_factors),
+    **dict.fromkeys((reduce.reduce_prod, reduce.cumprod), _of_power),
     **dict.fromkeys(MOVES, _first),
     **dict.fromkeys((mul, div), _of_product),
     add: _of_sum,

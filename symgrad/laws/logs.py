@@ -27,7 +27,9 @@ from symgrad.laws.exponential import (
 )
 from symgrad.ops import pointwise, reduce, shape
 from symgrad.ops.contract import einsum_op
+from symgrad.ops.entropy import xlogy
 from symgrad.ops.pointwise import abs_, exp, log, log1p, logaddexp, sign, softplus, tanh
+from symgrad.ops.products import log1p_square, log_softplus
 from symgrad.ops.reduce import logsumexp
 from symgrad.ops.shape import concatenate, reduce_sum, reshape, spread, uniform_value
 from symgrad.ops.stable import (
@@ -92,9 +94,22 @@ def _of_integer_power(e: Expr, x: Expr) -> Expr:
 
 def _of_power(e: Expr, x: Expr, exponent: Expr) -> Expr | None:
     value = uniform_value(exponent)
-    if value is None or not exponent.type.inexact or not value or not math.isfinite(value):
+    if not exponent.type.inexact or (value is not None and not math.isfinite(value)):
         return None
+    if not value:
+        return _of_variable_power(e, x, exponent)
     return exponent * (log_abs(x) if float(value) % 2 == 0 or e.op is log_abs else log(x))
+
+
+def _of_variable_power(e: Expr, x: Expr, exponent: Expr) -> Expr:
+    """0⁰ is 1, and the power of a negative number has a sign, or is none."""
+    if is_nonnegative(x):
+        return xlogy(exponent, x)
+    unit = _sign_of(e.args[0])
+    # Not the logarithm of that sign: XLA makes y log |x| of log(x**y).
+    outside = pointwise.ne(unit if e.op is log else abs_(unit), 1)
+    negative = pointwise.and_(pointwise.lt(x, 0), outside)
+    return pointwise.select(negative, math.nan, xlogy(exponent, abs_(x)))
 
 
 FUNCTIONS: dict[Op, Callable[..., Expr | None]] = {
@@ -108,6 +123,8 @@ FUNCTIONS: dict[Op, Callable[..., Expr | None]] = {
     pointwise.sech_squared: lambda e, x: -2 * log_cosh_op(x),
     pointwise.logistic_slope: lambda e, x: -softplus(x) - softplus(-x),
     pointwise.gaussian: lambda e, x: -pointwise.square(x),
+    pointwise.lorentzian: lambda e, x: -log1p_square(x),
+    pointwise.softplus: lambda e, x: log_softplus(x),
     pointwise.sinh: _of_sinh,
     pointwise.square: lambda e, x: 2 * log_abs(x),
     mul: lambda e, x, y: 2 * log_abs(x) if x is y else None,
@@ -214,6 +231,7 @@ def _has_sign(x: Expr) -> bool:
         pointwise.integer_power_op,
         pointwise.sinh,
         pointwise.expm1,
+        pointwise.power,
         reduce.reduce_prod,
     )
 
@@ -222,6 +240,9 @@ def _sign_of(x: Expr) -> Expr:
     """The sign of a factor, which may itself over- or underflow."""
     if x.op in (pointwise.integer_power_op, pointwise.sinh, pointwise.expm1):
         return sign(x.args[0])
+    if x.op is pointwise.power:
+        base, exponent = x.args
+        return pointwise.stop_gradient(pointwise.power(sign(base), exponent))
     if x.op is reduce.reduce_prod:
         return reduce.reduce_prod(sign(x.args[0]), **x.params)
     return sign(x)

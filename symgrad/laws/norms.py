@@ -65,6 +65,14 @@ def squared_length(e: Expr) -> Expr | None:
     return None
 
 
+def length_of_square(e: Expr) -> Expr | None:
+    """The length whose square `e` is, for sums of squares over axes or written out."""
+    if not _is_real(e):
+        return None
+    found = squared_length(e)
+    return _hypotenuse(e) if found is None else found
+
+
 def _root(e: Expr) -> Expr | None:
     """The square root of `e` as a length, if it is one."""
     if not _is_real(e):
@@ -75,8 +83,7 @@ def _root(e: Expr) -> Expr | None:
         return None if inner is None else e.op(inner, **e.params)
     if e.op in (div, mul):
         return _scaled_root(e)
-    found = squared_length(e)
-    return _hypotenuse(e) if found is None else found
+    return length_of_square(e)
 
 
 def _scaled_root(e: Expr) -> Expr | None:
@@ -94,22 +101,34 @@ def _scaled_root(e: Expr) -> Expr | None:
 
 
 def _hypotenuse(e: Expr) -> Expr | None:
-    """√(x² + y² + ...) for squares of the same shape, none of them a number"""
+    """√(a x² + b y² + ...) for squares of the same shape, none of them a number"""
     terms, waiting = [], [e]
     while waiting:
         node = waiting.pop()
         if node.op is add:
             waiting.extend(reversed(node.args))
-        elif (x := _squared(node)) is None or x.shape != e.shape or len(terms) == LARGEST_HYPOT:
+            continue
+        x = _scaled_square(node)
+        if x is None or x.shape != e.shape or len(terms) == LARGEST_HYPOT:
             return None
-        else:
-            terms.append(x)
+        terms.append(x)
     if len(terms) < 2:
         return None
     found, *others = terms
     for x in others:
         found = hypot(found, x)
     return found
+
+
+def _scaled_square(e: Expr) -> Expr | None:
+    """√c x of c x² for a literal c > 0."""
+    if (x := _squared(e)) is not None or e.op not in (mul, div):
+        return x
+    for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
+        scale = literal_value(factor)
+        if scale is not None and 0 < scale < np.inf and (x := _squared(rest)) is not None:
+            return e.op(x, constant(math.sqrt(float(scale)), e.dtype))
+    return None
 
 
 @rewrites(sqrt, exact=False, protects=SQUARES)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import numpy as np
 
-from symgrad.expr import Expr, Op, div, mul
+from symgrad.expr import Expr, Op, add, div, mul, sub
 from symgrad.laws.exponential import doubled_hyperbolic
-from symgrad.laws.terms import are_opposite, scaled, terms, total
+from symgrad.laws.norms import length_of_square
+from symgrad.laws.terms import are_opposite, number, scaled, terms, total
 from symgrad.ops.pointwise import (
     cosh,
     exp,
@@ -20,12 +23,13 @@ from symgrad.ops.pointwise import (
     lt,
     select,
     sinh,
+    sqrt,
     square,
     tanh,
 )
 from symgrad.ops.products import log1p_square, over_one_plus_square, product_by_logs, saturation
 from symgrad.ops.reduce import cumprod, product_of_others, reduce_prod, shifted
-from symgrad.ops.shape import broadcast, full, reduce_sum, reshape_op
+from symgrad.ops.shape import broadcast, full, reduce_sum, reshape_op, slice_
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -61,32 +65,50 @@ def _hyperbolic(e: Expr) -> tuple[float, Op, Expr] | None:
     return found and (2 * factor, *found)
 
 
-@equation(exact=False, protects=OVERFLOW)
-def log_of_one_plus_square(x):
-    return log1p(square(x)), log1p_square(x)
+def _root_of_square(e: Expr) -> Expr | None:
+    """√c x of c x², and x / y of x² / y²."""
+    factor, inner = scaled(e)
+    if factor <= 0:
+        return None
+    base = _squared(inner)
+    if base is None and inner.op is div:
+        above, below = (_squared(a) for a in inner.args)
+        base = None if above is None or below is None else above / below
+    if base is None:
+        return None
+    return base if factor == 1 else total([(math.sqrt(factor), base)], base.type)
 
 
-@equation(exact=False, protects=OVERFLOW)
-def log_of_one_plus_product(x):
-    return log1p(x * x), log1p_square(x)
+def _squared(e: Expr) -> Expr | None:
+    known = e.op is square or (e.op is mul and e.args[0] is e.args[1])
+    return e.args[0] if known else None
 
 
-@equation(exact=False, protects=OVERFLOW)
-def quotient_by_one_plus_square(x):
-    return x / (1 + square(x)), over_one_plus_square(x)
+@rewrites(log1p, exact=False, protects=OVERFLOW)
+def log_of_one_plus_square(e: Expr) -> Expr | None:
+    """log(1 + c x²) grows with log |x|"""
+    x = _root_of_square(e.args[0]) if _is_real(e) else None
+    return None if x is None else log1p_square(x)
 
 
-@equation(exact=False, protects=OVERFLOW)
-def quotient_by_one_plus_product(x):
-    return x / (1 + x * x), over_one_plus_square(x)
+@rewrites(div, exact=False, protects=OVERFLOW)
+def quotient_by_one_plus_square(e: Expr) -> Expr | None:
+    """a x / (b + c x²) = a / √(b c) u / (1 + u²) for u = √(c / b) x and positive numbers b and c"""
+    a, x = scaled(e.args[0])
+    parts = terms(e.args[1]) if e.args[1].op is add and _is_real(e) else None
+    if parts is None or len(parts) != 2 or number(e.args[0]) is not None:
+        return None
+    (b, one), (c, power) = parts if parts[0][1] is None else parts[::-1]
+    if one is not None or power is None or _squared(power) is not x or min(b, c) <= 0:
+        return None
+    u = total([(math.sqrt(c / b), x)], x.type)
+    return total([(a / math.sqrt(b * c), over_one_plus_square(u))], e.type)
 
 
 def _power(e: Expr) -> tuple[Expr, int] | None:
     """The base and exponent of a power that may overflow."""
-    if e.op is square:
-        return e.args[0], 2
-    if e.op is mul and e.args[0] is e.args[1]:
-        return e.args[0], 2
+    if (x := _squared(e)) is not None:
+        return x, 2
     exponent = e.params["exponent"] if e.op is integer_power_op else 0
     return (e.args[0], exponent) if exponent > 1 else None
 
@@ -101,7 +123,7 @@ def saturating_quotient(e: Expr) -> Expr | None:
         return None
     x, exponent = power
     c = total([t for t in parts if t[1] is not top], top.type)
-    if not is_nonnegative(c):
+    if not is_nonnegative(c) or length_of_square(bottom) is not None:
         return None
     return saturation(x, c, top=exponent, exponent=exponent)
 
@@ -125,6 +147,44 @@ def product_from_logarithms(e: Expr) -> Expr | None:
     return integer_power(found, int(factor))
 
 
+@rewrites(square, mul, exact=False, protects=ZERO)
+def square_of_a_root(e: Expr) -> Expr | None:
+    """(√x)² = x for x that is not negative"""
+    root = _squared(e)
+    if root is None or root.op is not sqrt or not _is_real(e):
+        return None
+    (x,) = root.args
+    return select(lt(x, 0), np.nan, x)
+
+
+@rewrites(exp, exact=False, protects=ZERO)
+def product_from_sum_of_logarithms(e: Expr) -> Expr | None:
+    """exp(log x + log y) = x y and exp(log x - log y) = x / y for x and y that are not negative"""
+    (inner,) = e.args
+    parts = terms(inner) if inner.op in (add, sub) and _is_real(e) else None
+    if parts is None or len(parts) != 2 or parts[0][0] != 1 or abs(parts[1][0]) != 1:
+        return None
+    operands = [None if node is None else _of_logarithm(node) for _, node in parts]
+    if any(x is None for x in operands):
+        return None
+    x, y = (select(lt(x, 0), np.nan, x) for x in operands if x is not None)
+    return x * y if parts[1][0] > 0 else x / y
+
+
+def _of_logarithm(e: Expr) -> Expr | None:
+    """x of log(x), entries of which may have been moved."""
+    moves = []
+    while e.op in (slice_, reshape_op, broadcast):
+        moves.append(e)
+        (e,) = e.args
+    if e.op is not log:
+        return None
+    (x,) = e.args
+    for move in reversed(moves):
+        x = move.op(x, **move.params)
+    return x
+
+
 @rewrites(div, exact=False, protects=ZERO)
 def product_of_the_other_factors(e: Expr) -> Expr | None:
     """(Π x) / xᵢ is the product of the others, and so for running products"""
@@ -136,11 +196,27 @@ def product_of_the_other_factors(e: Expr) -> Expr | None:
     whole = top
     while whole.op in (broadcast, reshape_op):
         (whole,) = whole.args
-    if whole.op is not reduce_prod or whole.args[0] is not x:
+    if whole.op is not reduce_prod:
         return None
+    if whole.args[0] is not x:
+        return _product_of_others_than(whole, x) if not whole.ndim else None
     if not _is_repeated_over(top, whole):
         return None
     return product_of_others(full(1, whole.type), whole, x)
+
+
+def _product_of_others_than(whole: Expr, entry: Expr) -> Expr | None:
+    """(Π x) / x[i]"""
+    (x,), moves = whole.args, []
+    while entry is not x and entry.op in (slice_, reshape_op):
+        moves.append(entry)
+        (entry,) = entry.args
+    if entry is not x:
+        return None
+    found = product_of_others(full(1, whole.type), whole, x)
+    for move in reversed(moves):
+        found = move.op(found, **move.params)
+    return found
 
 
 def _is_repeated_over(top: Expr, whole: Expr) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from symgrad.expr import Expr, div, literal_value, mul, neg
-from symgrad.ops.pointwise import abs_, erf, erfc, gt, select, sqrt
+from symgrad.laws.terms import scaled, terms, total
+from symgrad.ops.pointwise import abs_, erf, erfc, exp, gt, select, sqrt, square
 from symgrad.ops.shape import uniform_value
-from symgrad.ops.tails import ndtr
+from symgrad.ops.tails import erfc_hazard_op, ndtr
 from symgrad.pattern import equation, rewrites
 
 
@@ -84,3 +85,39 @@ def _is_about(e: Expr, number: float) -> bool:
 @equation(exact=False, protects="cancellation")
 def normal_survival(x):
     return 1 - ndtr(x), ndtr(-x)
+
+
+@rewrites(div, mul, exact=False, protects="a density and a probability that both underflow")
+def hazard_from_quotient(e: Expr) -> Expr | None:
+    """exp(-x²) / erfc(x) = √π/2 h(x) with the hazard h, and exp(x²) erfc(x) is one over that"""
+    for density, tail in (e.args, e.args[::-1]) if e.op is mul else (e.args,):
+        (a, density), (b, tail) = scaled(density), scaled(tail)
+        if density.op is not exp or tail.op not in (erfc, ndtr):
+            continue
+        (x,) = tail.args
+        normal = tail.op is ndtr
+        rest = _without_square(
+            density.args[0], x, (0.5 if normal else 1) * (-1 if e.op is div else 1)
+        )
+        if rest is None:
+            continue
+        hazard = erfc_hazard_op(x * -math.sqrt(0.5) if normal else x)
+        size = math.sqrt(math.pi) * (1 if normal else 0.5)
+        found = hazard * (a / b * size) if e.op is div else a * b / size / hazard
+        return found * exp(rest) if uniform_value(rest) != 0 else found
+    return None
+
+
+def _without_square(exponent: Expr, x: Expr, factor: float) -> Expr | None:
+    """`exponent - factor x²`, if that square is one of its terms."""
+    size, u = scaled(x)
+    parts = terms(exponent) or []
+    for i, (c, node) in enumerate(parts):
+        if node is None or (
+            node.op is not square and (node.op is not mul or len(set(node.args)) > 1)
+        ):
+            continue
+        k, v = scaled(node.args[0])
+        if v is u and abs(c * k**2 - factor * size**2) <= 1e-6 * abs(factor) * size**2:
+            return total([p for j, p in enumerate(parts) if j != i], exponent.type)
+    return None

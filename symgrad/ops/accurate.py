@@ -5,6 +5,7 @@ Programs that need one print it with them, so each is plain JAX and stands alone
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -156,3 +157,47 @@ def relative_root_minus(x, y):
     root = jnp.sqrt(jnp.square(x) + y)
     far = jnp.abs(x) + root
     return jnp.where(infinite, 1, jnp.where(x > 0, y / far, far) / root)
+
+
+def inverse_hypotenuse(x, c):
+    """1 / sqrt(c + x**2), also where the square overflows."""
+    scale = jnp.maximum(jnp.abs(x), 1)
+    return lax.rsqrt(c / scale / scale + jnp.square(x / scale)) / scale
+
+
+def over_hypotenuse(x, c):
+    """x / sqrt(c + x**2), also where the square overflows."""
+    return x * inverse_hypotenuse(x, c)
+
+
+def geometric_mean(x, y):
+    """sqrt(x * y), also where the product leaves the range of numbers."""
+    root = jnp.sqrt(jnp.abs(x)) * jnp.sqrt(jnp.abs(y))
+    return jnp.where((root > 0) & ((x < 0) != (y < 0)), jnp.nan, root)
+
+
+def log_of_factors(*factors, above):
+    """The logarithm of a product over a product, also where these leave the range of numbers."""
+    limits, product, mantissa, exponent, usual = jnp.finfo(factors[0].dtype), 1, 1, 0, True
+    for i, factor in enumerate(factors):
+        part, power = jnp.frexp(factor)
+        product = product * factor if i < above else product / factor
+        mantissa = mantissa * part if i < above else mantissa / part
+        exponent = exponent + power if i < above else exponent - power
+        usual &= (limits.tiny <= jnp.abs(product)) & (jnp.abs(product) <= limits.max)
+    rest = 0.6931471805599453 * exponent.astype(factors[0].dtype)
+    return jnp.log(jnp.where(usual, product, mantissa)) + jnp.where(usual, 0, rest)
+
+
+def log_softplus(x):
+    """log(log(1 + exp(x))), also where exp(x) underflows."""
+    t = jnp.exp(jnp.minimum(x, 0))
+    below = x + jnp.log(jnp.where(t > 0, jnp.log1p(t) / jnp.where(t > 0, t, 1), 1))
+    return jnp.where(x < 0, below, jnp.log(jax.nn.softplus(jnp.maximum(x, 0))))
+
+
+def softplus_hazard(x):
+    """sigmoid(x) / softplus(x), also where both underflow."""
+    t = jnp.exp(jnp.minimum(x, 0))
+    below = jnp.where(t > 0, t, 1) / jnp.where(t > 0, (1 + t) * jnp.log1p(t), 1)
+    return jnp.where(x < 0, below, jax.nn.sigmoid(x) / jax.nn.softplus(jnp.maximum(x, 0)))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from symgrad.expr import Custom, Expr, Op, Pointwise, Type, elementwise_type
 from symgrad.ops import accurate
-from symgrad.ops.pointwise import TRANSCENDENTAL, integer_power, lorentzian, lt, select
+from symgrad.ops.pointwise import (
+    TRANSCENDENTAL,
+    integer_power,
+    logistic,
+    lorentzian,
+    lt,
+    select,
+)
 from symgrad.ops.reduce import product_of_others
 from symgrad.ops.shape import axes_source
 
@@ -70,3 +77,57 @@ product_by_logs = Op(
     flops=lambda e: TRANSCENDENTAL * e.args[0].type.size,
 )
 """exp(Σ log x): nothing on the way overflows; a factor of zero has the slope of a product."""
+
+
+def _slopes_of_factors(g: Expr, y: Expr, *factors: Expr) -> tuple[Expr, ...]:
+    count = y.params["above"]
+    return tuple(g / x if i < count else -(g / x) for i, x in enumerate(factors))
+
+
+def _moved_factors(tangents: tuple[Expr | None, ...], y: Expr, *factors: Expr) -> Expr | None:
+    count, found = y.params["above"], None
+    for i, (moved, x) in enumerate(zip(tangents, factors, strict=True)):
+        if moved is None:
+            continue
+        part = moved / x if i < count else -(moved / x)
+        found = part if found is None else found + part
+    return found
+
+
+log_of_factors = Op(
+    "log_of_factors",
+    lambda *xs, above: elementwise_type(*xs),
+    "log_of_factors(*xs, above={above})",
+    Custom(_slopes_of_factors, _moved_factors),
+    params=("above",),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.log_of_factors,),
+)
+"""The logarithm of the product of the first operands over that of the others."""
+
+
+def _softplus_hazard_partial(g: Expr, y: Expr, x: Expr) -> Expr:
+    return g * (y * (logistic(-x) - y))
+
+
+softplus_hazard = Op(
+    "softplus_hazard",
+    elementwise_type,
+    "softplus_hazard(x)",
+    Pointwise(_softplus_hazard_partial),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.softplus_hazard,),
+)
+"""logistic(x) / softplus(x)"""
+log_softplus = Op(
+    "log_softplus",
+    elementwise_type,
+    "log_softplus(x)",
+    Pointwise(lambda g, y, x: g * softplus_hazard(x)),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.log_softplus,),
+)
+"""log(softplus(x)), which is x far below zero."""

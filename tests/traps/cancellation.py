@@ -34,4 +34,13 @@ TRAPS = (
     Trap("hyperbolic versine", lambda x: jnp.cosh(x) - 1.0, 3e-6, order="value"),
     Trap("exponentials apart", lambda x: jnp.exp(x) - jnp.exp(-x) - 2.0 * x, 1e-3),
     Trap("exact quadratic root", lambda b: (-b + jnp.sqrt(b * b - 4.0)) / 2.0, 1e6, order="value"),
+    Trap("Doppler shift", lambda x: jnp.sqrt((1.0 + x) / (1.0 - x)) - 1.0, 1e-9, order="value"),
+    Trap("compound interest", lambda x: (1.0 + x) ** 12 - 1.0, 1e-9, order="value"),
+    Trap("small angle distance", lambda x: jnp.sqrt(2.0 - 2.0 * jnp.cos(x)), 1e-5, order="value"),
+    Trap("cotangent less a reciprocal", lambda x: 1.0 / jnp.tan(x) - 1.0 / x, 1e-4, order="value"),
+    Trap("logarithm less its argument", lambda x: jnp.log(1.0 + x) - x, 1e-5, order="value"),
+    Trap("sine less its argument", lambda x: jnp.sin(x) - x, 1e-4, order="value"),
+    Trap("exponential less a line", lambda x: jnp.exp(x) - 1.0 - x, 1e-4, order="value"),
+    Trap("Bregman divergence", lambda x: (1.0 + x) * jnp.log(1.0 + x) - x, 1e-5, order="value"),
+    Trap("lens", lambda a, b: 1.0 / (1.0 / a - 1.0 / (a + b)), 1e9, 1.0, order="value"),
 )

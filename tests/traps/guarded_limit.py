@@ -42,4 +42,26 @@ TRAPS = (
         lambda x: jnp.sum(jnp.where(x == 0.0, 1.0, jnp.expm1(x) / x)),
         (0.0, 2.0),
     ),
+    Trap(
+        "guarded Box and Cox",
+        lambda k, x: jnp.where(k == 0.0, jnp.log(x), (x**k - 1.0) / k),
+        0.0,
+        3.0,
+    ),
+    Trap(
+        "guard by a tolerance",
+        lambda x: jnp.where(jnp.abs(x) < 1e-6, 1.0 + 0.5 * x, jnp.expm1(x) / x),
+        0.0,
+    ),
+    Trap(
+        "guarded discount",
+        lambda k, x: jnp.sum(jnp.where(k == 0.0, x, (1.0 - jnp.exp(-k * x)) / k)),
+        0.0,
+        (1.0, 2.0),
+    ),
+    Trap(
+        "membrane rate",
+        lambda v: jnp.where(v == -40.0, 1.0, 0.1 * (v + 40.0) / (1.0 - jnp.exp(-(v + 40.0) / 10))),
+        -40.0,
+    ),
 )

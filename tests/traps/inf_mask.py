@@ -31,6 +31,14 @@ def _slope_of_masked_entropy(mp, x):
     return [-d * p * (1 - p), mp.zero, d * p * (1 - p)]
 
 
+def _slope_of_masked_divergence(mp, x, y):
+    """Of two log-odds d and e it is p q (d - e) in the first score."""
+    d, e = x[0] - x[2], y[0] - y[2]
+    p = 1 / (1 + mp.exp(-d))
+    found = p * (1 - p) * (d - e)
+    return [found, mp.zero, -found]
+
+
 TRAPS = (
     Trap(
         "logsumexp of nothing, exponentiated",
@@ -64,5 +72,37 @@ TRAPS = (
         lambda x: jax.nn.logsumexp(jnp.stack([x - INF, 2.0 * x])),
         1.5,
         slope=2.0,
+    ),
+    Trap(
+        "entropy with an additive mask",
+        lambda x: (
+            -jnp.sum(
+                jax.nn.softmax(x + jnp.log(like(x, (1, 0, 1))))
+                * jnp.log(jax.nn.softmax(x + jnp.log(like(x, (1, 0, 1)))))
+            )
+        ),
+        (0.3, 5.0, -0.4),
+        slope=_slope_of_masked_entropy,
+    ),
+    Trap(
+        "divergence of masked policies",
+        lambda x, y: jnp.sum(
+            jax.nn.softmax(jnp.where(like(x, (1, 0, 1)) > 0, x, -INF))
+            * (
+                jax.nn.log_softmax(jnp.where(like(x, (1, 0, 1)) > 0, x, -INF))
+                - jax.nn.log_softmax(jnp.where(like(x, (1, 0, 1)) > 0, y, -INF))
+            )
+        ),
+        (0.0, 3.0, 0.5),
+        (0.5, -2.0, 0.5),
+        slope=_slope_of_masked_divergence,
+    ),
+    Trap(
+        "causal attention by hand",
+        lambda x: jnp.sum(
+            _naive_softmax(jnp.where(jnp.tril(jnp.ones((2, 2), bool)), x, -INF))
+            * like(x, ((1.0, 5.0), (2.0, 3.0)))
+        ),
+        ((300.0, 1.0), (0.5, -0.5)),
     ),
 )

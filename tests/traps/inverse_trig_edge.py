@@ -23,4 +23,21 @@ TRAPS = (
         lambda p: jnp.arccos(p @ like(p, (1.0, 0.0))) ** 2,
         (1.0, 0.0),
     ),
+    Trap(
+        "spherical interpolation",
+        lambda c: jnp.sin(0.25 * jnp.arccos(c)) / jnp.sin(jnp.arccos(c)),
+        1.0,
+    ),
+    Trap("arccos over a root", lambda x: jnp.arccos(x) / jnp.sqrt(1.0 - x**2), 1.0),
+    Trap("arccosh over a root", lambda x: jnp.arccosh(x) / jnp.sqrt(x * x - 1.0), 1.0),
+    Trap(
+        "logarithm of a rotation",
+        lambda a: (
+            (a[1, 0] - a[0, 1])
+            * jnp.arccos((jnp.trace(a) - 1.0) / 2.0)
+            / (2.0 * jnp.sin(jnp.arccos((jnp.trace(a) - 1.0) / 2.0)))
+        ),
+        ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    ),
+    Trap("squared haversine", lambda x: (2.0 * jnp.arcsin(jnp.sqrt(x))) ** 2, 0.0),
 )

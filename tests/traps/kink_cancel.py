@@ -48,4 +48,20 @@ TRAPS = (
     ),
     Trap("parts of a difference", lambda x: relu(x - 2.0) - relu(2.0 - x), 2.0),
     Trap("product of an absolute value", lambda x: jnp.abs(x) * 2.0 * jnp.abs(x), 0.0, order="hvp"),
+    Trap("symmetric logarithm", lambda x: jnp.sign(x) * jnp.log(1.0 + jnp.abs(x)), 0.0),
+    Trap("symmetric exponential", lambda x: jnp.sign(x) * (jnp.exp(jnp.abs(x)) - 1.0), 0.0),
+    Trap("arcsinh by its size", lambda x: jnp.sign(x) * jnp.arcsinh(jnp.abs(x)), 0.0),
+    Trap(
+        "squares of the parts",
+        lambda x: jnp.maximum(x, 0.0) ** 2 + jnp.minimum(x, 0.0) ** 2,
+        0.0,
+        order="hvp",
+    ),
+    Trap(
+        "log cosh by its size",
+        lambda x: jnp.abs(x) + jnp.log1p(jnp.exp(-2.0 * jnp.abs(x))) - jnp.log(2.0),
+        0.0,
+        order="hvp",
+    ),
+    Trap("cosine of a size", lambda x: jnp.cos(jnp.abs(x)), 0.0, order="hvp"),
 )

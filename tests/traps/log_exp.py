@@ -40,4 +40,41 @@ TRAPS = (
         lambda x: jnp.log(jax.nn.softmax(x)[0] / jax.nn.softmax(x)[1]),
         (0.0, 500.0, 3.0),
     ),
+    Trap(
+        "contrastive loss",
+        lambda x: -jnp.log(jnp.exp(x[0]) / (jnp.exp(x[0]) + jnp.sum(jnp.exp(x[1:])))),
+        (900.0, 904.0, 880.0),
+    ),
+    Trap(
+        "pairwise preference",
+        lambda x: -jnp.log(jnp.exp(x[0]) / (jnp.exp(x[0]) + jnp.exp(x[1]))),
+        (-800.0, -792.0),
+    ),
+    Trap("complementary log-log", lambda x: jnp.log(1.0 - jnp.exp(-jnp.exp(x))), -60.0),
+    Trap("log of softplus", lambda x: jnp.log(jnp.log(1.0 + jnp.exp(x))), -150.0),
+    Trap("log of minus log sigmoid", lambda x: jnp.log(-jnp.log(1.0 / (1.0 + jnp.exp(-x)))), 200.0),
+    Trap(
+        "soft maximum, temperature",
+        lambda t, x: t * jnp.log(jnp.sum(jnp.exp(x / t))),
+        0.0078125,
+        (1.0, 0.9921875, 0.5),
+    ),
+    Trap(
+        "step of a hidden Markov model",
+        lambda v, a: jnp.sum(jnp.log(jnp.exp(a) @ jnp.exp(v))),
+        (-900.0, -904.0),
+        ((-1.0, -2.0), (-3.0, -0.5)),
+    ),
+    Trap(
+        "Boltzmann average",
+        lambda x: jnp.sum(x * jnp.exp(x)) / jnp.sum(jnp.exp(x)),
+        (1000.0, 1004.0, 992.0),
+        units=4.0,
+    ),
+    Trap(
+        "three weighted exponentials",
+        lambda x: jnp.log(2.0 * jnp.exp(x[0]) + 3.0 * jnp.exp(x[1]) + jnp.exp(-x[0])),
+        (400.0, 402.0),
+    ),
+    Trap("log of a Gumbel density", lambda x: jnp.log(jnp.exp(-x) * jnp.exp(-jnp.exp(-x))), -6.0),
 )

@@ -61,4 +61,59 @@ TRAPS = (
         order="value",
         precisions=SINGLE,
     ),
+    Trap(
+        "slope of a regression",
+        lambda x, y: (
+            (3.0 * jnp.sum(x * y) - jnp.sum(x) * jnp.sum(y))
+            / (3.0 * jnp.sum(x * x) - jnp.sum(x) ** 2)
+        ),
+        FAR,
+        (1e6, 1000001.0, 1000003.0),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "unbiased variance",
+        lambda x: (jnp.sum(x**2) - 3.0 * jnp.mean(x) ** 2) / 2.0,
+        FAR,
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "covariance matrix",
+        lambda x: x.T @ x / 3.0 - jnp.outer(jnp.mean(x, 0), jnp.mean(x, 0)),
+        ((8192.0, 4096.5), (8193.0, 4097.0), (8195.0, 4096.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "normalised by raw moments",
+        lambda x: (x - jnp.mean(x)) / jnp.sqrt(jnp.mean(x**2) - jnp.mean(x) ** 2),
+        FAR,
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "variance of columns",
+        lambda x: jnp.mean(x**2, 0) - jnp.mean(x, 0) ** 2,
+        ((8192.0, 4096.5), (8193.0, 4097.0), (8195.0, 4096.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "kernel of a pair",
+        lambda x, y: jnp.exp(-(jnp.sum(x**2) + jnp.sum(y**2) - 2.0 * jnp.dot(x, y))),
+        (3000.0, 3001.0),
+        (3000.5, 3000.5),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "distances to centres",
+        lambda x, c: jnp.sum(x**2, 1, keepdims=True) - 2.0 * x @ c.T + jnp.sum(c**2, 1)[None, :],
+        ((5000.0, 5001.0), (5000.5, 5001.0)),
+        ((5000.0, 5000.5), (5001.0, 5001.0), (5002.0, 5000.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
 )

@@ -62,4 +62,38 @@ TRAPS = (
         lambda x: jnp.sum(x * jnp.minimum(1.0, 1.0 / jnp.linalg.norm(x)) * like(x, AXIS)),
         ORIGIN,
     ),
+    Trap(
+        "rational quadratic kernel",
+        lambda x: (1.0 + jnp.linalg.norm(x) ** 2 / 3.0) ** -1.5,
+        ORIGIN,
+        order="hvp",
+        tangent=AXIS,
+    ),
+    Trap(
+        "softened potential",
+        lambda x: -1.0 / jnp.sqrt(jnp.linalg.norm(x) ** 2 + 0.25),
+        ORIGIN,
+        order="hvp",
+        tangent=AXIS,
+    ),
+    Trap(
+        "exponential map of a ball",
+        lambda x: jnp.sum(jnp.tanh(jnp.linalg.norm(x)) * x / jnp.linalg.norm(x) * like(x, AXIS)),
+        ORIGIN,
+    ),
+    Trap(
+        "log cosh of a norm",
+        lambda x: jnp.log(jnp.cosh(jnp.linalg.norm(x))),
+        ORIGIN,
+        order="hvp",
+        tangent=AXIS,
+    ),
+    Trap(
+        "quaternion of a rotation vector",
+        lambda x: (
+            jnp.cos(jnp.linalg.norm(x) / 2.0)
+            + jnp.sum(jnp.sin(jnp.linalg.norm(x) / 2.0) / jnp.linalg.norm(x) * x * like(x, AXIS))
+        ),
+        ORIGIN,
+    ),
 )

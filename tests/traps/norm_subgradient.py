@@ -17,4 +17,11 @@ TRAPS = (
     Trap("root of a square", lambda x: jnp.sum(jnp.sqrt(x**2)), (0.0, -2.0)),
     Trap("hypot", lambda x: jnp.hypot(x[0], x[1]), (0.0, 0.0)),
     Trap("total variation", lambda x: jnp.sum(jnp.sqrt((x[1:] - x[:-1]) ** 2)), (1.0, 1.0, 3.0)),
+    Trap(
+        "pairwise distances",
+        lambda x: jnp.sum(jnp.linalg.norm(x[:, None] - x[None, :], axis=-1)),
+        ((0.0, 1.0), (3.0, 5.0)),
+    ),
+    Trap("root of an inner product", lambda x: jnp.sqrt(x @ x), (0.0, 0.0)),
+    Trap("speed", lambda v: jnp.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2), (0.0, 0.0, 0.0)),
 )

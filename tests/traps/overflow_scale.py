@@ -6,6 +6,11 @@ from traps import Trap, like
 
 SINGLE = ("float32", "bfloat16")
 
+
+def _cosine(x, y):
+    return x @ y / (jnp.sqrt(x @ x) * jnp.sqrt(y @ y))
+
+
 TRAPS = (
     Trap("norm of large entries", lambda x: jnp.sqrt(jnp.sum(x**2)), (2e25, -1e25, 2e25)),
     Trap("norm of small entries", lambda x: jnp.sqrt(jnp.sum(x * x)), (2e-25, -1e-25, 2e-25)),
@@ -17,11 +22,7 @@ TRAPS = (
     ),
     Trap(
         "cosine similarity",
-        lambda x: (
-            x
-            @ like(x, (1e25, 1e25))
-            / (jnp.sqrt(x @ x) * jnp.sqrt(like(x, (1e25, 1e25)) @ like(x, (1e25, 1e25))))
-        ),
+        lambda x: _cosine(x, like(x, (1e25, 1e25))),
         (2e25, 1e25),
         order="value",
     ),
@@ -39,4 +40,41 @@ TRAPS = (
     Trap("arcsinh by hand", lambda x: jnp.log(x + jnp.sqrt(x * x + 1.0)), 1e22),
     Trap("geometric mean", lambda x: jnp.sqrt(x[0] * x[1]), (1e30, 4e30), order="value"),
     Trap("library arccosh", lambda x: jnp.arccosh(x), 2e25),
+    Trap(
+        "inverse cube law",
+        lambda x: x / jnp.sqrt(jnp.sum(x**2)) ** 3,
+        (3e14, 4e14),
+        order="value",
+    ),
+    Trap("potential of Lennard and Jones", lambda r: 1.0 / r**12 - 1.0 / r**6, 1e4),
+    Trap("quadratic formula", lambda b: jnp.sqrt(b * b - 4.0 * 3.0 * 2.0), 1e25),
+    Trap("reduced mass", lambda x, y: x * y / (x + y), 1e25, 3e25, order="value"),
+    Trap("share of a square", lambda x, y: x**2 / (x**2 + y**2), 1e25, 2e25, order="value"),
+    Trap(
+        "participation ratio",
+        lambda x: jnp.sum(x**2) ** 2 / jnp.sum(x**4),
+        (1e12, 2e12),
+        order="value",
+    ),
+    Trap(
+        "logistic growth",
+        lambda t: 5.0 * jnp.exp(t) / (5.0 + (jnp.exp(t) - 1.0)),
+        200.0,
+        order="value",
+    ),
+    Trap("Planck's law", lambda x: x**3 / (jnp.exp(x) - 1.0), 89.0, order="value", units=3.0),
+    Trap("Planck's law, slope", lambda x: x**3 / (jnp.exp(x) - 1.0), 60.0, units=3.0),
+    Trap("slope of a secant", lambda x: 2.0 / (jnp.exp(x) + jnp.exp(-x)), 60.0, units=3.0),
+    Trap(
+        "geometric mean of three",
+        lambda x: jnp.prod(x) ** (1.0 / 3.0),
+        (1e20, 2e20, 4e20),
+        order="value",
+    ),
+    Trap("kinetic energy over a mass", lambda p: p**2 / (2.0 * 1e30), 1e25, order="value"),
+    Trap(
+        "weighted norm",
+        lambda x: jnp.sqrt(2.0 * x[0] ** 2 + 3.0 * x[1] ** 2),
+        (1e25, 2e25),
+    ),
 )

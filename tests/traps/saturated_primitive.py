@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from traps import Trap
+from traps import Trap, like
 
 TRAPS = (
     Trap("tanh", jnp.tanh, 20.0),
@@ -23,4 +23,15 @@ TRAPS = (
     ),
     Trap("elu", lambda x: jax.nn.elu(x), -50.0),
     Trap("logaddexp curvature", lambda x: jnp.logaddexp(x, 2.0), 42.0, order="hvp", tangent=1.0),
+    Trap("softmax, curvature", lambda x: jax.nn.softmax(x)[0], (30.0, 0.0), order="hvp"),
+    Trap("confident cross entropy", lambda x: -jax.nn.log_softmax(x)[0], (40.0, 0.0, 1.0)),
+    Trap(
+        "attention to one",
+        lambda x: jax.nn.softmax(x) @ like(x, (1.0, 2.0, 4.0)),
+        (50.0, 0.0, 1.0),
+    ),
+    Trap("softsign", lambda x: x / (1.0 + jnp.abs(x)), 1e10),
+    Trap("algebraic sigmoid", lambda x: x / jnp.sqrt(1.0 + x**2), 1e8),
+    Trap("Michaelis and Menten", lambda x: x / (2.0 + x), 1e12),
+    Trap("softplus of softplus", lambda x: jax.nn.softplus(jax.nn.softplus(x)), -60.0),
 )

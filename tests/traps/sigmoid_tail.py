@@ -40,4 +40,24 @@ TRAPS = (
         40.0,
         units=3.0,
     ),
+    Trap(
+        "smoothed labels",
+        lambda z: -(0.875 * jnp.log(jax.nn.sigmoid(z)) + 0.125 * jnp.log(1 - jax.nn.sigmoid(z))),
+        -400.0,
+    ),
+    Trap("mish by hand", lambda x: x * jnp.tanh(jnp.log(1.0 + jnp.exp(x))), 500.0),
+    Trap("squashed Gaussian", lambda x: jnp.log(1.0 - jnp.tanh(x) ** 2), 40.0),
+    Trap(
+        "discretised logistic",
+        lambda x: jnp.log(jax.nn.sigmoid(x + 0.5) - jax.nn.sigmoid(x - 0.5)),
+        60.0,
+    ),
+    Trap(
+        "discretised logistic with a scale",
+        lambda s: jnp.log(jax.nn.sigmoid(30.5 * s) - jax.nn.sigmoid(29.5 * s)),
+        4.0,
+    ),
+    Trap("gate that is closed", lambda x: (1.0 - jax.nn.sigmoid(x)) * jnp.tanh(x), 60.0),
+    Trap("loss of a label of minus one", lambda z, y: jnp.log(1.0 + jnp.exp(-y * z)), 800.0, -1.0),
+    Trap("logistic density", lambda x: jnp.exp(x) / (1.0 + jnp.exp(x)) ** 2, 60.0, order="value"),
 )

@@ -1,5 +1,6 @@
 """Smooth functions of matrices through a decomposition that is degenerate."""
 
+import jax
 import jax.numpy as jnp
 
 from traps import Trap, like
@@ -60,6 +61,27 @@ TRAPS = (
         lambda a: jnp.sum(
             (lambda u, s, vh: (u * s) @ vh)(*jnp.linalg.svd(a, full_matrices=False)) ** 2
         ),
+        REPEATED,
+        precisions=PLAIN,
+        units=10.0,
+    ),
+    Trap(
+        "whitening",
+        _by_eigenvalues(lambda w: 1.0 / jnp.sqrt(w)),
+        REPEATED,
+        precisions=PLAIN,
+        units=10.0,
+    ),
+    Trap(
+        "logarithm of a determinant by eigenvalues",
+        lambda a: jnp.sum(jnp.log(jnp.linalg.eigvalsh((a + a.T) / 2.0))),
+        REPEATED,
+        precisions=PLAIN,
+        units=10.0,
+    ),
+    Trap(
+        "rectified matrix",
+        _by_eigenvalues(lambda w: jax.nn.softplus(w)),
         REPEATED,
         precisions=PLAIN,
         units=10.0,

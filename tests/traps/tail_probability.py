@@ -44,4 +44,37 @@ TRAPS = (
         -15.0,
         units=3.0,
     ),
+    Trap(
+        "inverse Mills ratio",
+        lambda x: jax.scipy.stats.norm.pdf(x) / jax.scipy.stats.norm.cdf(x),
+        -20.0,
+        units=3.0,
+    ),
+    Trap("scaled erfc by hand", lambda x: jnp.exp(x**2) * erfc(x), 12.0, units=3.0),
+    Trap(
+        "probit loss of a label",
+        lambda z, y: -jnp.log(jax.scipy.stats.norm.cdf(y * z)),
+        16.0,
+        -1.0,
+        units=3.0,
+    ),
+    Trap(
+        "log of a truncated mass",
+        lambda a: jnp.log(jax.scipy.stats.norm.cdf(a + 1.0) - jax.scipy.stats.norm.cdf(a)),
+        -20.0,
+        units=3.0,
+    ),
+    Trap(
+        "log of a von Mises density",
+        lambda k: jnp.log(jnp.exp(k * jnp.cos(0.5)) / (2.0 * jnp.pi * jax.scipy.special.i0(k))),
+        200.0,
+        units=4.0,
+    ),
+    Trap(
+        "mixture with weights of a softmax",
+        lambda w, m: jnp.log(jnp.sum(jax.nn.softmax(w) * jnp.exp(-0.5 * (64.0 - m) ** 2))),
+        (0.5, -0.25),
+        (0.0, 4.0),
+    ),
+    Trap("log of a survival by Weibull", lambda x: jnp.log(jnp.exp(-(x**1.5))), 100.0),
 )

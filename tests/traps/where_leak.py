@@ -65,4 +65,31 @@ TRAPS = (
         tangent=(1.0, 1.0),
     ),
     Trap("branches by cond", _by_cases, -4.0),
+    Trap(
+        "pairs of charges",
+        lambda x: jnp.sum(jnp.where(jnp.eye(3) > 0, 0.0, 1.0 / jnp.abs(x[:, None] - x[None, :]))),
+        (0.0, 1.0, 3.0),
+        slope=(20.0 / 9.0, -1.5, -13.0 / 18.0),
+    ),
+    Trap(
+        "mean of an empty group",
+        lambda s, n: jnp.sum(jnp.where(n > 0, s / n, 0.0)),
+        (3.0, 0.0),
+        (2.0, 0.0),
+        slope=(0.5, 0.0),
+    ),
+    Trap(
+        "not a number as nothing",
+        lambda x: jnp.sum(jnp.nan_to_num(jnp.log(x) * jnp.array(0.5, x.dtype))),
+        (2.0, -1.0),
+        slope=(0.25, 0.0),
+    ),
+    Trap(
+        "power with a mask, exponent",
+        lambda x, y: jnp.sum(jnp.where(x > 0, x**y, 0.0)),
+        (-1.0, 2.0),
+        (0.5, 2.0),
+        wrt=1,
+        slope=lambda mp, x, y: [mp.zero, 4 * mp.log(2)],
+    ),
 )

@@ -63,4 +63,42 @@ TRAPS = (
         (0.3, 0.1, -0.2),
         (0.0, 0.4, 0.6),
     ),
+    Trap(
+        "mutual information",
+        lambda p: jnp.sum(
+            p * jnp.log(p / (jnp.sum(p, 0, keepdims=True) * jnp.sum(p, 1, keepdims=True)))
+        ),
+        ((0.5, 0.0), (0.25, 0.25)),
+        order="value",
+    ),
+    Trap(
+        "divergence of Jensen and Shannon",
+        lambda p, q: (
+            0.5 * jnp.sum(p * jnp.log(p / (0.5 * (p + q))))
+            + 0.5 * jnp.sum(q * jnp.log(q / (0.5 * (p + q))))
+        ),
+        (0.0, 0.25, 0.75),
+        (0.5, 0.5, 0.0),
+        order="value",
+    ),
+    Trap(
+        "entropy of a certain coin",
+        lambda p: -(p * jnp.log(p) + (1.0 - p) * jnp.log(1.0 - p)),
+        1.0,
+        order="value",
+    ),
+    Trap(
+        "Poisson deviance",
+        lambda m, y: 2.0 * jnp.sum(y * jnp.log(y / m) - (y - m)),
+        (0.5, 2.0),
+        (0.0, 3.0),
+        slope=(2.0, -1.0),
+    ),
+    Trap(
+        "multinomial log likelihood",
+        lambda p, n: jnp.sum(n * jnp.log(p)),
+        (0.0, 0.25, 0.75),
+        (0.0, 2.0, 3.0),
+        slope=(0.0, 8.0, 4.0),
+    ),
 )

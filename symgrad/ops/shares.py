@@ -1,0 +1,82 @@
+"""Parts of a whole, whose slopes are small differences: x / (x + c) near 1; and roots."""
+
+from __future__ import annotations
+
+from symgrad.expr import Expr, Op, Pointwise, elementwise_type
+from symgrad.ops import accurate
+from symgrad.ops.pointwise import abs_
+
+
+def _share_in_part(g: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
+    return g * share(c, x) / (x + c)
+
+
+share = Op(
+    "share",
+    elementwise_type,
+    "x / (x + y)",
+    Pointwise(_share_in_part, lambda g, y, x, c: -(g * y) / (x + c)),
+    elementwise=True,
+    flops=lambda e: 2 * e.type.size,
+)
+"""x / (x + c), whose slope c / (x + c)² is not the difference of 1 / (x + c) and that of x."""
+softsign = Op(
+    "softsign",
+    elementwise_type,
+    "x / (y + jnp.abs(x))",
+    Pointwise(
+        lambda g, y, x, c: g * share(c, abs_(x)) / (c + abs_(x)),
+        lambda g, y, x, c: -(g * y) / (c + abs_(x)),
+    ),
+    elementwise=True,
+    flops=lambda e: 3 * e.type.size,
+)
+"""x / (c + |x|), which has a slope at 0."""
+over_hypotenuse = Op(
+    "over_hypotenuse",
+    elementwise_type,
+    "over_hypotenuse(x, y)",
+    Pointwise(
+        lambda g, y, x, c: g * c * _cubed(x, c),
+        lambda g, y, x, c: -(g * y) * _squared(x, c) / 2,
+    ),
+    elementwise=True,
+    flops=lambda e: 8 * e.type.size,
+    helpers=(accurate.inverse_hypotenuse, accurate.over_hypotenuse),
+)
+"""x / √(c + x²)"""
+inverse_hypotenuse = Op(
+    "inverse_hypotenuse",
+    elementwise_type,
+    "inverse_hypotenuse(x, y)",
+    Pointwise(
+        lambda g, y, x, c: -(g * over_hypotenuse(x, c)) * y * y,
+        lambda g, y, x, c: -g * _cubed(x, c) / 2,
+    ),
+    elementwise=True,
+    flops=lambda e: 8 * e.type.size,
+    helpers=(accurate.inverse_hypotenuse,),
+)
+"""1 / √(c + x²)"""
+
+
+def _squared(x: Expr, c: Expr) -> Expr:
+    r = inverse_hypotenuse(x, c)
+    return r * r
+
+
+def _cubed(x: Expr, c: Expr) -> Expr:
+    return _squared(x, c) * inverse_hypotenuse(x, c)
+
+
+geometric_mean = Op(
+    "geometric_mean",
+    elementwise_type,
+    "geometric_mean(x, y)",
+    Pointwise(lambda g, z, x, y: g * (y / z) / 2, lambda g, z, x, y: g * (x / z) / 2),
+    elementwise=True,
+    commutative=True,
+    flops=lambda e: 8 * e.type.size,
+    helpers=(accurate.geometric_mean,),
+)
+"""√(x y)"""
