@@ -9,6 +9,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
+from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
 from symgrad.laws.terms import Term, factors, number, product, scaled, terms, total
 from symgrad.ops.contract import einsum_op
@@ -47,11 +48,14 @@ def _is_real(e: Expr) -> bool:
 
 @rewrites(div, exact=False, protects=OVERFLOW)
 def sech_from_reciprocal(e: Expr) -> Expr | None:
-    """a / (b cosh(x)) = (a / b) sech(x) for numbers a and b"""
+    """a / (b cosh(x)) = (a / b) sech(x) for numbers a and b, also where cosh is written out"""
     top, (b, bottom) = number(e.args[0]), scaled(e.args[1])
-    if top is None or bottom.op is not cosh or not _is_real(e):
+    if top is None or not _is_real(e):
         return None
-    return total([(top / b, sech(bottom.args[0]))], e.type)
+    doubled = doubled_hyperbolic(bottom)
+    if doubled is not None and doubled[0] is cosh:
+        return total([(top / b / 2, sech(doubled[1]))], e.type)
+    return total([(top / b, sech(bottom.args[0]))], e.type) if bottom.op is cosh else None
 
 
 @rewrites(div, exact=False, protects="overflow of exp over itself")
