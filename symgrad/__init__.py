@@ -13,6 +13,7 @@ from symgrad.api import jacobian as jacobian
 from symgrad.api import jacrev as jacrev
 from symgrad.api import jit as jit
 from symgrad.api import jvp as jvp
+from symgrad.api import laplacian as laplacian
 from symgrad.api import trace as trace
 from symgrad.api import value_and_grad as value_and_grad
 from symgrad.api import vjp as vjp
@@ -30,6 +31,7 @@ from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
 from symgrad.laws import book as _book
 from symgrad.report import Report as Report
+from symgrad.structured import StructuredArray as StructuredArray
 
 rules = _book.ALL
 """Every rewrite rule: `.name`, `.law`, `.latex`, `.exact`, `.protects`, `.verified`."""

@@ -27,6 +27,7 @@ from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.laws import (
     algebra,
+    blocks,
     cancel,
     entropy,
     factored,
@@ -355,6 +356,42 @@ def _angle(x: Any, y: Any) -> Any:
 
 
 PROGRAMS = [
+    fires(
+        blocks.comparison_of_bounded_integers, lambda x: jnp.where(jnp.arange(3) < 0, 1.0, x), (3,)
+    ),
+    fires(
+        blocks.counting_in_another_type,
+        lambda x: x * jnp.arange(3, dtype=np.int8).astype(np.int32).astype(x.dtype),
+        (3,),
+    ),
+    fires(blocks.entries_of_the_diagonal, lambda x: x[jnp.arange(3), jnp.arange(3)], (3, 3)),
+    fires(
+        blocks.diagonal_from_entries,
+        lambda x: jnp.zeros((3, 3), x.dtype).at[jnp.arange(3), jnp.arange(3)].add(x),
+        (3,),
+    ),
+    fires(
+        blocks.blocks_of_zeros_around,
+        lambda x: jnp.concatenate([jnp.zeros((2, 4), x.dtype), x, jnp.zeros((1, 4), x.dtype)]),
+    ),
+    fires(
+        blocks.zeros_around_zeros,
+        lambda x: jnp.pad(jnp.pad(x, ((1, 0), (0, 2))), ((0, 1), (3, 0))),
+    ),
+    fires(
+        blocks.product_with_zeros_around,
+        lambda x, y: jnp.pad(x, ((1, 0), (2, 1))) @ y,
+        (3, 4),
+        (7, 2),
+    ),
+    fires(
+        blocks.product_with_stacked_blocks,
+        lambda x, y: (
+            jnp.concatenate([jnp.pad(x, ((0, 0), (0, 3))), jnp.pad(x, ((0, 0), (3, 0)))]) @ y
+        ),
+        (3, 4),
+        (7, 2),
+    ),
     fires(algebra.adding_zero, lambda x: x + 0.0),
     fires(algebra.adding_minus_zero, lambda x: x + -0.0),
     fires(algebra.subtracting_zero, lambda x: x - 0.0),

@@ -12,9 +12,7 @@ from jax import lax
 
 def sech_squared(x):
     """1 - tanh(x)**2, also where tanh(x) rounds to 1."""
-    t = jnp.abs(jnp.tanh(x))
-    tail = jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + t)
-    return jnp.where(t < 0.5, 1 - jnp.square(t), tail)
+    return jnp.exp(-2 * jnp.abs(x)) * jnp.square(1 + jnp.abs(jnp.tanh(x)))
 
 
 def logistic_slope(x):
