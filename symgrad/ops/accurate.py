@@ -183,7 +183,7 @@ def log_of_factors(*factors, above):
         mantissa = mantissa * part if i < above else mantissa / part
         exponent = exponent + power if i < above else exponent - power
         usual &= (limits.tiny <= jnp.abs(product)) & (jnp.abs(product) <= limits.max)
-    rest = 0.6931471805599453 * exponent.astype(factors[0].dtype)
+    rest = 0.6931471805599453 * jnp.asarray(exponent, factors[0].dtype)
     return jnp.log(jnp.where(usual, product, mantissa)) + jnp.where(usual, 0, rest)
 
 
