@@ -17,6 +17,10 @@ from symgrad.api import laplacian as laplacian
 from symgrad.api import trace as trace
 from symgrad.api import value_and_grad as value_and_grad
 from symgrad.api import vjp as vjp
+from symgrad.assumptions import Assumption as Assumption
+from symgrad.assumptions import Assumptions as Assumptions
+from symgrad.assumptions import assume as assume
+from symgrad.assumptions import check_assumptions as check_assumptions
 from symgrad.certificate import Certificate as Certificate
 from symgrad.certificate import check as check
 from symgrad.errors import ArgumentError as ArgumentError

@@ -38,6 +38,7 @@ from symgrad.laws.sharing import share_scaled
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.plan.planner import plan, total_price
+from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.structured import assembled, compressed
 from symgrad.tracing import Home, Homes, Traced, context, home_of, is_constant, trace, type_of
@@ -364,7 +365,7 @@ class Transformed:
             self._check_size(made.derived)
         homes = Homes(arguments.homes, made.derived.homes)
         final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
-        program = emit(final, self.__name__, self._about(made.problem))
+        program = emit(factorised(final), self.__name__, self._about(made.problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, made.log),

@@ -29,6 +29,8 @@ from symgrad.laws import (
     algebra,
     blocks,
     cancel,
+    cholesky,
+    determinants,
     entropy,
     factored,
     fractions,
@@ -291,6 +293,20 @@ def fires(rule: Rule, fun: Callable[..., Any], *operands: Any, **facts: Any) -> 
     """A bare tuple is the shape of normal numbers; no operands: one array."""
     given = tuple(o if isinstance(o, Operand) else Operand(shape=o) for o in operands or ((3, 4),))
     return Program(rule, fun, given, **facts)
+
+
+REGULAR = Operand(
+    lambda generator, shape: generator.uniform(-0.5, 0.5, shape) + 2 * np.eye(shape[-1]), (3, 3)
+)
+_solved = jnp.linalg.solve
+
+
+def _factor(a: Any) -> Any:
+    return jnp.linalg.cholesky(a @ a.T)
+
+
+def _whitened(a: Any, b: Any) -> Any:
+    return jax.scipy.linalg.solve_triangular(_factor(a), b, lower=True)
 
 
 def _integers(low: int, high: int, shape: Any) -> Operand:
@@ -757,6 +773,81 @@ PROGRAMS = [
         matrix.triangle_of_a_factor,
         lambda x: jnp.linalg.cholesky(x @ x.T + 3.0 * jnp.eye(3)),
         (3, 4),
+    ),
+    fires(matrix.product_with_inverse, lambda a, b: jnp.linalg.inv(a) @ b, REGULAR, (3,)),
+    fires(matrix.solution_for_identity, jnp.linalg.inv, REGULAR),
+    fires(matrix.transposed_matrix, lambda a, b: jnp.linalg.solve(a.T, b), REGULAR, (3,)),
+    fires(
+        matrix.symmetric_equations,
+        lambda a, b: jnp.linalg.solve((a + a.T).T, b) @ b,
+        REGULAR,
+        (3,),
+        derivative=True,
+    ),
+    fires(matrix.transpose_of_symmetric, lambda a: (a @ a.T).T),
+    fires(
+        matrix.solution_for_multiple,
+        lambda a, b: jnp.linalg.solve(a, 2 * b),
+        REGULAR,
+        (3,),
+    ),
+    fires(matrix.solution_for_one_column, lambda a, b: _solved(a, b[:, None]), REGULAR, (3,)),
+    fires(matrix.inverse_of_inverse, lambda a: jnp.linalg.inv(jnp.linalg.inv(a)), REGULAR),
+    fires(
+        matrix.definite_matrix,
+        lambda a, b: jnp.linalg.solve(sg.assume(a @ a.T, "positive_definite"), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        matrix.determinant_of_definite,
+        lambda a: jnp.linalg.slogdet(sg.assume(a @ a.T, "positive_definite"))[1],
+        REGULAR,
+    ),
+    fires(matrix.determinant_of_transpose, lambda a: jnp.linalg.slogdet(a.T)[1], REGULAR),
+    fires(matrix.determinant_by_entries, lambda a: jnp.linalg.slogdet(jnp.tril(a))[1], REGULAR),
+    fires(matrix.diagonal_matrix, lambda a, b: _solved(jnp.diag(b), b), REGULAR, (3,)),
+    fires(matrix.triangular_matrix, lambda a, b: _solved(jnp.tril(a), b), REGULAR, (3,)),
+    fires(
+        matrix.orthogonal_matrix,
+        lambda a, b: _solved(sg.assume(jnp.linalg.qr(a)[0], "orthogonal"), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        determinants.log_of_determinant,
+        lambda a: (lambda sign, logs: jnp.log(sign * jnp.exp(logs)))(*jnp.linalg.slogdet(a)),
+        REGULAR,
+    ),
+    fires(cholesky.symmetric_part, lambda a: (a @ a.T + (a @ a.T).T) / 2),
+    fires(
+        cholesky.equations_of_a_transpose,
+        lambda a, b: lax.linalg.triangular_solve(jnp.tril(a).T, b, left_side=True),
+        REGULAR,
+        (3, 2),
+    ),
+    fires(
+        cholesky.solution_by_cholesky,
+        lambda a, b: jax.scipy.linalg.cho_solve((_factor(a), True), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        cholesky.quadratic_form_by_cholesky,
+        lambda a, b: (lambda z: z @ z)(_whitened(a, b)),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        cholesky.sum_of_squares_by_cholesky,
+        lambda a, b: jnp.sum(_whitened(a, b) ** 2, 0),
+        REGULAR,
+        (3, 2),
+    ),
+    fires(
+        cholesky.determinant_by_cholesky,
+        lambda a: jnp.sum(jnp.log(jnp.diagonal(_factor(a)))),
+        REGULAR,
     ),
     fires(
         lift.cross_entropy_of_logistic,

@@ -29,7 +29,7 @@ LAYERS = (
     ("masks",),
     ("derive",),
     ("ops",),
-    ("structure", "exact", "formula", "verified"),
+    ("matrices", "structure", "exact", "formula", "verified"),
     ("series",),
     ("pattern", "cost"),
     ("rewrite",),
@@ -43,7 +43,7 @@ LAYERS = (
     ("transform",),
     ("derivatives",),
     ("api",),
-    ("certificate",),
+    ("certificate", "assumptions"),
     ("__init__",),
     ("cli", "demo"),
 )

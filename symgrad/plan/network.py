@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, Shape, literal_value, neg
-from symgrad.ops.matrix import eye
+from symgrad.ops.inverse import inverse
+from symgrad.ops.matrix import EXACT, eye
 from symgrad.ops.pointwise import convert_op, eq
 from symgrad.ops.reduce import one_hot
 from symgrad.ops.shape import (
@@ -37,6 +38,9 @@ ANY = object()
 """The precision of what multiplies entry by entry and sums nothing."""
 
 _serial = itertools.count()
+
+DIFFERENT = object()
+"""Stands for the precision of products that differ in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +139,13 @@ def product(
     Returns:
         None if they ask for different precisions.
     """
+    precision = _precision(networks)
+    if precision is DIFFERENT:
+        return None
     placed: list[Factor] = []
     all_sizes = dict(sizes)
     names: dict[Axis, Axis] = {}
-    scale, precisions = 1.0, set()
+    scale = 1.0
     for network, given in zip(networks, axes, strict=True):
         own = network if all_sizes.keys().isdisjoint(network.sizes) else _renamed(network)
         all_sizes.update(own.sizes)
@@ -146,10 +153,6 @@ def product(
             _merge(names, a, b)
         placed += own.factors
         scale *= own.scale
-        if own.precision is not ANY:
-            precisions.add(own.precision)
-    if len(precisions) > 1:
-        return None
     out = tuple(_name(names, a) for a in out)
     factors = tuple(
         Factor(f.node, tuple(_name(names, a) for a in f.axes), f.window) for f in placed
@@ -162,7 +165,15 @@ def product(
         elif axis not in names:
             # A sum over an axis that nothing varies along multiplies by its size.
             scale *= size
-    return Network(factors, out, kept, scale, next(iter(precisions), ANY))
+    return Network(factors, out, kept, scale, precision)
+
+
+def _precision(networks: Sequence[Network], *given: Any) -> Any:
+    """The precision in which networks are multiplied; solutions ask for the highest there is."""
+    asked = {n.precision for n in networks if n.precision is not ANY}.union(given)
+    if asked == {None, EXACT} and any(f.node.op is inverse for n in networks for f in n.factors):
+        return EXACT
+    return DIFFERENT if len(asked) > 1 else next(iter(asked), ANY)
 
 
 def _name(names: Mapping[Axis, Axis], axis: Axis) -> Axis:
@@ -292,14 +303,25 @@ def contracted(node: Expr, *operands: Network) -> Network | None:
         for a, n in zip(names, arg.shape, strict=True)
     }
     axes = [tuple(number[a] for a in names) for names in p["indices"]]
+    precision = _precision(operands, p["precision"])
     found = product(operands, axes, tuple(number[a] for a in p["out"]), sizes)
     if found is None or len(operands) == 1:
         return found
-    return (
-        replace(found, precision=p["precision"])
-        if found.precision in (ANY, p["precision"])
-        else None
-    )
+    if precision is DIFFERENT:
+        return None
+    return replace(found, precision=precision)
+
+
+def solved(node: Expr, right: Network) -> Network | None:
+    """A⁻¹ b as a product."""
+    a, b = node.args
+    axes, sizes = fresh_axes(b.shape)
+    batch, rows = axes[: a.ndim - 2], axes[a.ndim - 2]
+    (new,), new_size = fresh_axes((a.shape[-1],))
+    of_inverse = (rows, new) if node.params["transpose"] else (new, rows)
+    out = tuple(new if i == rows else i for i in axes)
+    whole = inverse(a, definite=node.params["definite"])
+    return product([leaf(whole), right], [(*batch, *of_inverse), axes], out, {**sizes, **new_size})
 
 
 def masked(node: Expr, along: tuple[int, int] | None, x: Network) -> Network | None:

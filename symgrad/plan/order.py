@@ -16,6 +16,7 @@ from opt_einsum.paths import auto
 
 from symgrad.expr import Expr, Type, constant
 from symgrad.ops.contract import einsum
+from symgrad.ops.inverse import inverse
 from symgrad.ops.matrix import EXACT
 from symgrad.ops.pointwise import eq, select
 from symgrad.ops.shape import broadcast, full, iota, reduce_sum, transpose
@@ -23,6 +24,9 @@ from symgrad.plan.network import ANY, Axes, Axis, Network
 
 STEP = 256
 """What starting one operation costs, in floating-point operations."""
+
+SOLVE = 16 * STEP
+"""What starting to solve linear equations costs."""
 
 Path = tuple[tuple[int, ...], ...]
 
@@ -44,14 +48,17 @@ def order(network: Network) -> Order:
     factors = tuple(tuple(number[a] for a in f.axes) for f in network.factors)
     out = tuple(dict.fromkeys(number[a] for a in network.out if a in number))
     sizes = tuple(network.sizes[a] for a in number)
-    found = _order(factors, out, sizes)
+    inverses = tuple(f.node.op is inverse and f.window is None for f in network.factors)
+    found = _order(factors, out, sizes, inverses if any(inverses) else ())
     extra = math.prod(network.sizes[a] for a in set(network.out)) if network.scale != 1 else 0
     whole = math.prod(network.sizes[a] for a in network.out) if network.diagonal else 0
     return Order(found.path, found.price + extra + (whole and whole + STEP))
 
 
 @lru_cache(maxsize=4096)
-def _order(factors: tuple[Axes, ...], out: Axes, sizes: tuple[int, ...]) -> Order:
+def _order(
+    factors: tuple[Axes, ...], out: Axes, sizes: tuple[int, ...], inverses: tuple[bool, ...]
+) -> Order:
     kept = set(out)
     price = 0.0
     inputs = []
@@ -67,13 +74,37 @@ def _order(factors: tuple[Axes, ...], out: Axes, sizes: tuple[int, ...]) -> Orde
     named = dict(enumerate(sizes))
     path = _path(inputs, frozenset(kept), named)
     left = list(inputs)
+    unsolved = [f[-2:] if i else None for i, f in zip(inverses, factors, strict=False)]
     for pair in path:
         taken = [left.pop(i) for i in sorted(pair, reverse=True)]
         union = frozenset().union(*taken)
         result = union & kept.union(*left)
         price += _pair_price(union, result, named)
+        if unsolved:
+            sides = [unsolved.pop(i) for i in sorted(pair, reverse=True)]
+            price += _solving_price(taken, sides, result, named)
+            unsolved.append(None)
         left.append(result)
     return Order(path, price)
+
+
+def _solving_price(
+    taken: Sequence[frozenset[int]],
+    sides: Sequence[Axes | None],
+    result: frozenset[int],
+    sizes: Mapping[int, int],
+) -> float:
+    """What a product with an inverse costs besides: one is a solution, others write it out."""
+    price, solved = 0.0, False
+    for side, other in zip(sides, reversed(taken), strict=True):
+        if side is None:
+            continue
+        met = [a for a in side if a in other]
+        if not solved and len(met) == 1 and met[0] not in result:
+            price, solved = price + SOLVE, True
+        else:
+            price += 2 * sizes[side[0]] ** 3 + SOLVE
+    return price
 
 
 def _pair_price(union: frozenset[int], result: frozenset[int], sizes: Mapping[int, int]) -> float:

@@ -20,6 +20,7 @@ import jax
 
 from symgrad.expr import Expr, add, div, mul, neg, sub
 from symgrad.ops.contract import einsum_op
+from symgrad.ops.inverse import inverse, solve
 from symgrad.ops.loops import scan, while_
 from symgrad.ops.pointwise import maximum, minimum, relu, select
 from symgrad.ops.shape import broadcast, reshape_op, transpose, uniform_value
@@ -37,6 +38,7 @@ from symgrad.plan.network import (
     multiplied,
     own_network,
     scaled,
+    solved,
 )
 from symgrad.plan.order import STEP, build, order
 from symgrad.plan.sharing import collected, common_factors, outer_parts, repeated_pairs, with_core
@@ -87,7 +89,7 @@ def plan(graph: Graph, fixed: Sequence[Expr] = ()) -> Graph:
             computed once, before the loop, and therefore stays as it is.
     """
     graph = _with_planned_bodies(graph)
-    if not any(n.op is einsum_op for n in graph.nodes):
+    if not any(n.op in (einsum_op, solve) for n in graph.nodes):
         return graph
     for _ in range(ROUNDS):
         planned = _planned(graph, fixed)
@@ -304,8 +306,20 @@ class _Planner:
         if node.op is mul or node.op is einsum_op:
             same = all(a.dtype == node.dtype for a in node.args)
             return self._multiplied(node) if same else []
+        if node.op is solve:
+            return self._solved(node)
         terms = self._terms(node)
         return [] if terms is None else [terms]
+
+    def _solved(self, node: Expr) -> list[Sum]:
+        """A solution is the product with an inverse, of all right-hand sides or of each term."""
+        right = node.args[1]
+        choices = self._choices(right, self._through(right))
+        found = (_each(solved(node, t) for t in terms) for terms in choices)
+        ways = [terms for terms in found if terms is not None]
+        for terms in ways:
+            self._add_created(terms)
+        return ways
 
     def _terms(self, node: Expr) -> Sum | None:
         own = own_network(node)
@@ -518,5 +532,14 @@ def _price(node: Expr) -> float:
             for i, n in zip(names, a.shape, strict=True)
         }
         summed = len(sizes) > len(set(node.params["out"]))
+        if any(a.op is inverse for a in node.args):
+            network = contracted(node, *map(leaf, node.args))
+            return STEP if network is None else order(network).price
         return math.prod(sizes.values()) * (1 + summed) * max(1, len(node.args) - 1) + STEP
+    if node.op is solve:
+        network = solved(node, leaf(node.args[1]))
+        return STEP if network is None else order(network).price
+    if node.op is inverse:
+        # Whatever is asked of a matrix, it is factorised once.
+        return 0.0
     return float(node.flops) + STEP

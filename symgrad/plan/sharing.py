@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from symgrad.expr import Expr
+from symgrad.ops.inverse import inverse
 from symgrad.plan.network import ANY, Axis, Factor, Network, Sum, trimmed
 from symgrad.plan.order import build
 
@@ -83,6 +84,9 @@ def _factored(x: Network, a: int, y: Network, b: int) -> Network | None:
         return None
     axes = set(common.axes)
     rests = [_without(x, a), _without(y, b)]
+    if any(len(r.factors) == 1 and r.factors[0].node.op is inverse for r in rests):
+        # A sum would need the inverse itself, a product only a solution.
+        return None
     open_axes = [
         {names.get(t, t) if k else t for f in r.factors for t in f.axes} & (axes | set(x.out))
         for k, r in enumerate(rests)
