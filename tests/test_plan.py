@@ -172,6 +172,27 @@ def test_a_masked_infinity_stays_masked():
     assert not hessian[0].any()
 
 
+@pytest.mark.parametrize("missing", [np.nan, np.inf])
+def test_missing_data_stay_masked(missing, arrays):
+    """The mask is not moved to the weights: zero times what is missing is not zero."""
+    A, B, _, x, _ = arrays
+    data = A.at[:, 3].set(missing)
+
+    def program(w, data):
+        known = jnp.where(jnp.isfinite(data), data, 0.0)
+        return jnp.sum((known @ w @ B @ x) ** 2)
+
+    def exact(w, data):
+        return program(w, jnp.where(jnp.isfinite(data), data, 0.0))
+
+    w = B
+    agree(sg.jit(program)(w, data), exact(w, data))
+    agree(sg.grad(program)(w, data), jax.grad(exact)(w, data))
+    agree(sg.grad(program, argnums=1)(w, data), jax.grad(program, argnums=1)(w, data))
+    small = lambda w: jnp.sum(jax.nn.relu(jnp.where(jnp.isfinite(data), data, 0.0) @ w) ** 2)  # noqa: E731
+    agree(sg.hessian(small)(x), jax.hessian(small)(x))
+
+
 def test_loop_bodies_are_planned(arrays):
     A, B, _, x, _ = arrays
 

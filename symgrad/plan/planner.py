@@ -409,15 +409,24 @@ class _Planner:
         return terms
 
     def _masked(self, node: Expr) -> Sum | None:
-        """What a mask keeps, of arrays that are finite wherever the arguments are."""
+        """What a mask keeps: a diagonal, or what is finite wherever the arguments are."""
         which, kept, otherwise = node.args
         if uniform_value(otherwise) != 0 or which.shape != node.shape:
             return None
         along = diagonal_axes(which)
         terms = self._through(kept)
-        if along is None and not all(f.node in self.tame for t in terms for f in t.factors):
+        if along is None and not self._may_move(node, terms):
             return None
         return _each(masked(node, along, t) for t in terms)
+
+    def _may_move(self, mask: Expr, terms: Sum) -> bool:
+        """Whether a mask may be put on another factor than the one it was written on.
+
+        Users mask what is not a number, such as data that are missing: their masks stay. Those
+        of derivatives mask products of weights, slopes and other masks.
+        """
+        origin = self.graph.origins.get(mask, UNKNOWN)
+        return origin.backward and all(f.node in self.tame for t in terms for f in t.factors)
 
     def _is_tame(self, node: Expr) -> bool:
         """Whether a node is as finite as the inputs, short of products that overflow."""
