@@ -5,6 +5,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "adding_minus_zero": ("proved", "evaluated", "in programs"),
     "adding_nothing_in_the_log_domain": ("evaluated", "in programs"),
     "adding_zero": ("proved", "evaluated", "in programs"),
+    "angle_between_unit_vectors": ("in programs",),
     "arcsinh_from_logarithm": ("evaluated", "in programs"),
     "arcsinh_of_minus_from_logarithm": ("evaluated", "in programs"),
     "arctanh_from_logarithm": ("in programs",),

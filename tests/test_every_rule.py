@@ -27,6 +27,7 @@ from symgrad.exact import evaluate as evaluate_exactly
 from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.laws import (
     algebra,
+    angles,
     blocks,
     cancel,
     cholesky,
@@ -372,6 +373,12 @@ def _angle(x: Any, y: Any) -> Any:
 
 
 PROGRAMS = [
+    fires(
+        angles.angle_between_unit_vectors,
+        lambda x, y: jnp.arccos(jnp.sqrt(jax.nn.softmax(x)) @ jnp.sqrt(jax.nn.softmax(y))),
+        (3,),
+        (3,),
+    ),
     fires(
         blocks.comparison_of_bounded_integers, lambda x: jnp.where(jnp.arange(3) < 0, 1.0, x), (3,)
     ),

@@ -41,3 +41,25 @@ def test_what_is_true_arrives(name):
     fun, args, wanted = TRUE[name]
     found = sg.jit(fun)(*map(jnp.float32, args))
     np.testing.assert_array_equal(found, np.float32(wanted))
+
+
+def angle(logits, p):
+    return jnp.arccos(jnp.sum(jnp.sqrt(p) * jnp.sqrt(jax.nn.softmax(logits))))
+
+
+def test_the_angle_between_equal_distributions_has_slope_zero():
+    """The middle of all slopes there, as for the length of a vector at the origin."""
+    p = jnp.full(4, 0.25)
+    assert jnp.isnan(jax.grad(lambda z: angle(z, p))(jnp.zeros(4))).all()
+    assert jnp.array_equal(sg.grad(lambda z: angle(z, p))(jnp.zeros(4)), jnp.zeros(4))
+
+
+def test_angles_between_distributions_are_those_of_their_inner_product():
+    p, z = jnp.array([0.1, 0.2, 0.3, 0.4]), jnp.array([0.3, -1.0, 2.0, 0.5])
+    own, theirs = (
+        sg.value_and_grad(lambda z: angle(z, p)),
+        jax.value_and_grad(lambda z: angle(z, p)),
+    )
+    for found, wanted in zip(own(z), theirs(z), strict=True):
+        assert jnp.allclose(found, wanted, rtol=1e-5)
+    assert "arccos" in sg.jit(angle).source(z, p)  # nobody says that these sum to one

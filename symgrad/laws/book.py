@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from symgrad.errors import ArgumentValueError
 from symgrad.laws import (
     algebra,
+    angles,
     blocks,
     cancel,
     cholesky,
@@ -61,6 +62,7 @@ WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
     *_rules_of(blocks),
+    *_rules_of(angles),
     *_rules_of(lift),
     *_rules_of(tails),
     *(r for r in _rules_of(factored) if r is not factored.log_of_plain_product),
