@@ -118,11 +118,6 @@ def residuals(
     return list(found)
 
 
-def _stored(node: Expr) -> tuple[Expr, ...]:
-    """A value itself, or what it is computed from."""
-    return node.args if node.op.recomputed else (node,)
-
-
 def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | None:
     """The kept values a node is computed from entry by entry, None if it needs others."""
     found: dict[Expr, None] = {}

@@ -1,1 +1,0 @@
-"""Products of many arrays in normal form, and the order in which they are multiplied."""
