@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
+from symgrad.ops.pointwise import TRANSCENDENTAL
 from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, dependents, topological
 
@@ -103,31 +105,50 @@ def residuals(
 ) -> list[Expr]:
     """The values of the forward body that the backward body reads.
 
-    A value that is cheap to compute from `kept` ones, which the backward body has
-    anyway, is computed again instead.
+    A value that is computed entry by entry from `kept` ones, which the backward body
+    has anyway, is computed again instead, and so is one that a little arithmetic gives
+    from the others.
     """
     order = topological([p for p in pulled if p is not None])
     backward = dependents(order, seeds)
-    primal = dependents(topological(body.outputs + tuple(order)), body.inputs)
+    forward = topological(body.outputs + tuple(order))
+    primal = dependents(forward, body.inputs)
     found: dict[Expr, None] = {}
     for node in order:
         if node in backward:
             for arg in node.args:
                 if arg not in backward and arg in primal:
                     found |= dict.fromkeys(_sources(arg, kept, primal) or (arg,))
+    for value in reversed(forward):
+        if value in found and value not in kept:
+            others = (kept | found.keys()) - {value}
+            sources = _sources(value, others, primal, TRANSCENDENTAL * value.type.size)
+            if sources is not None:
+                del found[value]
+                found |= dict.fromkeys(sources)
     return list(found)
 
 
-def _sources(node: Expr, kept: Set[Expr], primal: Set[Expr]) -> list[Expr] | None:
-    """The kept values a node is computed from entry by entry, None if it needs others."""
+def _sources(
+    node: Expr, kept: Set[Expr], primal: Set[Expr], flops: float = math.inf
+) -> list[Expr] | None:
+    """The kept values a node is computed from entry by entry, None if it needs others.
+
+    Computing it takes fewer than `flops` operations.
+    """
     found: dict[Expr, None] = {}
+    seen: set[Expr] = set()
     stack = [node]
     while stack:
         node = stack.pop()
         if node in kept:
             found[node] = None
-        elif node.op.elementwise:
-            stack.extend(a for a in node.args if a in primal)
-        else:
+        elif not node.op.elementwise:
             return None
+        elif node not in seen:
+            seen.add(node)
+            flops -= node.flops
+            if flops <= 0:
+                return None
+            stack.extend(a for a in node.args if a in primal)
     return list(found)
