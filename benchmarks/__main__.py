@@ -10,13 +10,14 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import first_path, networks, overhead, products, report
+from benchmarks import algebra, first_path, networks, overhead, products, report
 from benchmarks.harness import Comparison, Fact, compare
 
 ROWS = {
     "first_path": first_path,
     "products": products,
     "networks": networks,
+    "algebra": algebra,
     "overhead": overhead,
 }
 

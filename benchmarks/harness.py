@@ -220,7 +220,7 @@ def figures(compiled: Any) -> Figures:
     """The deterministic figures of a compiled program."""
     cost = compiled.cost_analysis()
     return Figures(
-        flops=int(cost["flops"]),
+        flops=int(cost.get("flops", 0)),
         products=count_products(compiled.as_text()),
         bytes=int(cost["bytes accessed"]),
         temp_bytes=compiled.memory_analysis().temp_size_in_bytes,

@@ -13,9 +13,14 @@ from symgrad.api import jacobian as jacobian
 from symgrad.api import jacrev as jacrev
 from symgrad.api import jit as jit
 from symgrad.api import jvp as jvp
+from symgrad.api import laplacian as laplacian
 from symgrad.api import trace as trace
 from symgrad.api import value_and_grad as value_and_grad
 from symgrad.api import vjp as vjp
+from symgrad.assumptions import Assumption as Assumption
+from symgrad.assumptions import Assumptions as Assumptions
+from symgrad.assumptions import assume as assume
+from symgrad.assumptions import check_assumptions as check_assumptions
 from symgrad.certificate import Certificate as Certificate
 from symgrad.certificate import check as check
 from symgrad.errors import ArgumentError as ArgumentError
@@ -30,6 +35,7 @@ from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
 from symgrad.laws import book as _book
 from symgrad.report import Report as Report
+from symgrad.structured import StructuredArray as StructuredArray
 
 rules = _book.ALL
 """Every rewrite rule: `.name`, `.law`, `.latex`, `.exact`, `.protects`, `.verified`."""

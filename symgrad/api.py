@@ -199,8 +199,27 @@ def jacobian(
     holomorphic: bool = False,
     *,
     rules: Rules = "default",
+    structured: bool = False,
+    max_bytes: int | None = None,
 ) -> Transformed:
-    """The Jacobian, in the mode that takes fewer passes; results as `jacfwd`.
+    """The Jacobian; results as `jacfwd`.
+
+    The products of partial derivatives that it is made of are multiplied in the order that costs
+    least, which need be neither forward nor backward.
+
+    Args:
+        fun: returns arrays, in any pytree.
+        argnums: the argument, or arguments, that it is differentiated in.
+        has_aux: whether `fun` returns a pair of the output and what is not differentiated.
+        holomorphic: as for `jax.jacfwd`.
+        rules: as for `grad`.
+        structured: return a `StructuredArray` in place of each dense array: the same matrix as a
+            sum of products of smaller arrays, some on diagonals, never written out.
+        max_bytes: the most bytes that the dense results may have together.
+
+    Raises:
+        OutputError: when called, if the results have more than `max_bytes` bytes; nothing is
+            allocated.
 
     Example:
         >>> import jax.numpy as jnp
@@ -209,7 +228,16 @@ def jacobian(
         Array([[3., 2.]], dtype=float32)
     """
     build = derivatives.jacobian_matrix(reverse=None, has_aux=has_aux, holomorphic=holomorphic)
-    return Transformed(fun, build, "jacobian", argnums=argnums, rules=rules, has_aux=has_aux)
+    return Transformed(
+        fun,
+        build,
+        "jacobian",
+        argnums=argnums,
+        rules=rules,
+        has_aux=has_aux,
+        structured=structured,
+        max_bytes=max_bytes,
+    )
 
 
 def hessian(
@@ -219,12 +247,28 @@ def hessian(
     holomorphic: bool = False,
     *,
     rules: Rules = "default",
+    structured: bool = False,
+    max_bytes: int | None = None,
 ) -> Transformed:
     """The matrix of second derivatives, as `jax.hessian`.
+
+    Args:
+        fun: returns arrays, in any pytree.
+        argnums: the argument, or arguments, that it is differentiated in.
+        has_aux: whether `fun` returns a pair of the output and what is not differentiated.
+        holomorphic: as for `jax.hessian`.
+        rules: as for `grad`.
+        structured: return a `StructuredArray` in place of each dense array: the same matrix as a
+            sum of products of smaller arrays, some on diagonals, never written out.
+        max_bytes: the most bytes that the dense results may have together.
 
     Returns:
         A function that returns, for every output of shape `s` and inputs of shapes `t`
         and `u`, an array of shape `s + t + u`, in nested structures.
+
+    Raises:
+        OutputError: when called, if the results have more than `max_bytes` bytes; nothing is
+            allocated.
 
     Example:
         >>> import jax.numpy as jnp
@@ -234,7 +278,49 @@ def hessian(
                [2., 0.]], dtype=float32)
     """
     build = derivatives.hessian_matrix(has_aux=has_aux, holomorphic=holomorphic)
-    return Transformed(fun, build, "hessian", argnums=argnums, rules=rules, has_aux=has_aux)
+    return Transformed(
+        fun,
+        build,
+        "hessian",
+        argnums=argnums,
+        rules=rules,
+        has_aux=has_aux,
+        structured=structured,
+        max_bytes=max_bytes,
+    )
+
+
+def laplacian(
+    fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default"
+) -> Transformed:
+    """The sum of the second derivatives in every entry of an argument: the Hessian's trace.
+
+    The second derivatives are summed as they are propagated, so that neither the Hessian nor its
+    diagonal is formed.
+
+    Args:
+        fun: returns real numbers or arrays of them.
+        argnums: the argument, or arguments, whose leaves the sum runs over.
+        rules: as for `grad`.
+
+    Returns:
+        `l(*args)`: for every output of `fun` an array of its shape.
+
+    Raises:
+        ArgumentError: when called, if the argument is not real.
+        OutputError: when called, if an output is not real.
+
+    Source:
+        R. Li et al., A computational framework for neural network-based variational Monte Carlo
+        with forward Laplacian, Nature Machine Intelligence 6 (2024).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> sg.laplacian(lambda x: jnp.sum(x**3))(jnp.array([1.0, 2.0]))
+        Array(18., dtype=float32)
+    """
+    return Transformed(fun, derivatives.laplacian_sum, "laplacian", argnums=argnums, rules=rules)
 
 
 def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default") -> Transformed:

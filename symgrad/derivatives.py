@@ -17,7 +17,7 @@ from symgrad.arguments import structure
 from symgrad.derive import Slot, pullback, pushforward
 from symgrad.errors import ArgumentError, Frame, OutputError
 from symgrad.expr import Expr, Type
-from symgrad.jacobian import forward_jacobian, reverse_jacobian
+from symgrad.jacobian import forward_jacobian, reverse_jacobian, second_derivative_sum
 from symgrad.ops.pointwise import convert
 from symgrad.ops.shape import full, zeros
 from symgrad.tracing import definition
@@ -184,7 +184,8 @@ def jacobian_matrix(
             return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
-        return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
+        rows = [o.ndim for o in outputs for _ in sources]
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, made, rows=rows)
 
     return build
 
@@ -226,9 +227,32 @@ def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:
             return matrix, jax.tree.unflatten(aux_tree, results[len(found) :])
 
         aux_types = problem.traced.out_types[main.num_leaves :]
-        return Derived([*found, *aux], [*types, *aux_types], rebuild, made)
+        rows = [o.ndim + r.ndim for o in outputs for r in sources for _ in sources]
+        return Derived([*found, *aux], [*types, *aux_types], rebuild, made, rows=rows)
 
     return build
+
+
+def laplacian_sum(problem: Problem) -> Derived:
+    """The trace of the Hessian of every output, over all leaves of the arguments together."""
+    _check_inputs(problem, holomorphic=False, allow_int=False)
+    traced = problem.traced
+    outputs = problem.graph.outputs
+    _check_outputs(problem, outputs, False)
+    made: Origins = {}
+    totals: list[Slot] = [None for _ in outputs]
+    for source in problem.sources:
+        found = second_derivative_sum(outputs, source, dict(problem.graph.origins), made)
+        totals = [
+            a if b is None else b if a is None else a + b
+            for a, b in zip(totals, found, strict=True)
+        ]
+    slots = [zeros(o.type) if t is None else t for t, o in zip(totals, outputs, strict=True)]
+
+    def rebuild(results: list[Any]) -> Any:
+        return jax.tree.unflatten(traced.out_tree, results)
+
+    return Derived(slots, traced.out_types, rebuild, made, traced.out_homes)
 
 
 def hessian_vector_product(problem: Problem) -> Derived:

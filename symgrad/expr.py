@@ -180,6 +180,8 @@ class Op:
         commutative: `op(x, y)` equals `op(y, x)` bit for bit.
         foldable: correctly rounded everywhere, so it may be evaluated at compile time.
         flops: floating-point operations of one evaluation.
+        recomputed: a backward pass is given the operands, not the result: that is never written
+            out, only what is made of it.
         helpers: Python functions that `source` calls, printed with the program.
         functions: for operations that hold graphs, how each is printed as a local function.
     """
@@ -193,6 +195,7 @@ class Op:
     commutative: bool = False
     foldable: bool = False
     flops: Callable[[Expr], int] = _elementwise_flops
+    recomputed: bool = False
     helpers: tuple[Callable[..., Any], ...] = ()
     functions: Callable[[Expr], tuple[LocalFunction, ...]] | None = None
 

@@ -20,6 +20,7 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.walk import UNKNOWN, Origin, Origins
 
@@ -115,12 +116,12 @@ class Graph(walk.Graph):
 
     def source(self, name: str = "program") -> str:
         """The graph as a Python function that imports only `jax`."""
-        return emit(with_casts(inline_custom(self)), name).text
+        return emit(with_casts(factorised(inline_custom(self))), name).text
 
     def compile(self, name: str = "program") -> Any:
         """A jitted function of the flat inputs, returning one array or a tuple."""
         types = walk.types_of(self.outputs)
-        program = emit(with_casts(inline_custom(self)), name)
+        program = emit(with_casts(factorised(inline_custom(self))), name)
         executable = compile_program(program, self, types)
 
         def run(*leaves: Any) -> Any:

@@ -10,7 +10,8 @@ from symgrad.derive import Slot, pullback, pushforward
 from symgrad.expr import Expr, Type, fresh
 from symgrad.ops.batch import batched
 from symgrad.ops.pointwise import convert, eq
-from symgrad.ops.shape import broadcast, iota, reshape, transpose
+from symgrad.ops.shape import broadcast, full, iota, reduce_sum, reshape, transpose
+from symgrad.ops.stacked import stacked, stacked_sums
 from symgrad.walk import Origin, Origins, mark
 
 INDEX = np.dtype("int32")
@@ -26,6 +27,19 @@ def basis(type: Type) -> Expr:
     return reshape(identity, shape=(n, *type.shape))
 
 
+def identity(type: Type) -> Expr:
+    """All unit arrays of a type, stacked along as many axes as it has."""
+    shape = (*type.shape, *type.shape)
+    found: Expr | None = None
+    for axis, n in enumerate(type.shape):
+        counter = iota(shape=(n,), dtype=INDEX, axis=0)
+        places = (axis, axis + type.ndim)
+        same = eq(*(broadcast(counter, shape=shape, axes=(p,)) for p in places))
+        ones = convert(same, dtype=type.dtype)
+        found = ones if found is None else found * ones
+    return full(1, type) if found is None else found
+
+
 def forward_jacobian(
     outputs: Sequence[Expr], x: Expr, origins: Origins, made: Origins
 ) -> list[Slot]:
@@ -37,9 +51,13 @@ def forward_jacobian(
     """
     tangent = fresh(x.type)
     pushed = pushforward(outputs, [x], [tangent], origins, made)
-    rows = batched([tangent], [p for p in pushed if p is not None], [basis(x.type)], x.type.size)
+    present = [p for p in pushed if p is not None]
+    rows = stacked([tangent], present, [identity(x.type)], x.shape)
+    if rows is None:
+        flat = batched([tangent], present, [basis(x.type)], x.type.size)
+        rows = tuple(reshape(r, shape=(*x.shape, *r.shape[1:])) for r in flat)
     found = iter(rows)
-    blocks = [None if p is None else _first_axis_last(next(found), x.shape) for p in pushed]
+    blocks = [None if p is None else _first_axes_last(next(found), x.ndim) for p in pushed]
     mark(made, [b for b in blocks if b is not None], Origin(backward=True), origins)
     return blocks
 
@@ -50,9 +68,10 @@ def reverse_jacobian(
     """d output / d x for every x; arguments and shapes as for `forward_jacobian`."""
     cotangent = fresh(output.type)
     pulled = pullback([output], [cotangent], wrt, origins, made)
-    rows = batched(
-        [cotangent], [p for p in pulled if p is not None], [basis(output.type)], output.type.size
-    )
+    present = [p for p in pulled if p is not None]
+    rows = stacked([cotangent], present, [identity(output.type)], output.shape)
+    if rows is None:
+        rows = batched([cotangent], present, [basis(output.type)], output.type.size)
     found = iter(rows)
     blocks = [
         None if p is None else reshape(next(found), shape=(*output.shape, *x.shape))
@@ -62,7 +81,25 @@ def reverse_jacobian(
     return blocks
 
 
-def _first_axis_last(rows: Expr, shape: tuple[int, ...]) -> Expr:
-    own = rows.shape[1:]
-    moved = transpose(rows, permutation=(*range(1, rows.ndim), 0))
-    return reshape(moved, shape=(*own, *shape))
+def second_derivative_sum(
+    outputs: Sequence[Expr], x: Expr, origins: Origins, made: Origins
+) -> list[Slot]:
+    """The sum over all entries of x of the second derivative in it, of every output."""
+    tangent = fresh(x.type)
+    pushed = pushforward(outputs, [x], [tangent], origins, made)
+    present = [p for p in pushed if p is not None]
+    seconds = iter(pushforward(present, [x], [tangent], {**made, **origins}, made))
+    slots = [None if p is None else next(seconds) for p in pushed]
+    varying = [s for s in slots if s is not None]
+    sums = stacked_sums([tangent], varying, [identity(x.type)], x.shape)
+    if sums is None:
+        rows = batched([tangent], varying, [basis(x.type)], x.type.size)
+        sums = tuple(reduce_sum(r, axes=(0,)) for r in rows)
+    found = iter(sums)
+    blocks = [None if s is None else next(found) for s in slots]
+    mark(made, [b for b in blocks if b is not None], Origin(backward=True), origins)
+    return blocks
+
+
+def _first_axes_last(rows: Expr, count: int) -> Expr:
+    return transpose(rows, permutation=(*range(count, rows.ndim), *range(count)))

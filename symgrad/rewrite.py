@@ -37,6 +37,9 @@ class Log:
     steps: list[Step] = field(default_factory=list)
     exhausted: bool = False
 
+    def copy(self) -> Log:
+        return Log(list(self.steps), self.exhausted)
+
 
 def simplify(graph: Graph, phases: Sequence[Phase], log: Log | None = None) -> Graph:
     """`graph` with every phase of rules applied in turn, loop bodies and branches included.

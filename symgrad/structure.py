@@ -18,6 +18,7 @@ import numpy as np
 
 from symgrad.expr import Expr, Op, Type, add, captured, div, literal, literal_value, mul, neg, sub
 from symgrad.ops import index, norm, order, pointwise, reduce, shape, special, stable, tails
+from symgrad.ops.assume import assumed, says
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pick import pick
 
@@ -74,6 +75,8 @@ def sums_to_one(e: Expr, axis: int) -> bool:
         return x.op is reduce.log_softmax and x.params["axis"] == axis
     if e.op is reduce.one_hot:
         return e.params["axis"] == axis and e.params["within"]
+    if says(e, "simplex"):
+        return axis == e.ndim - 1
     return e.op is reduce.softmax and e.params["axis"] == axis
 
 
@@ -442,6 +445,15 @@ def _of_einsum(e: Expr, *operands: Interval) -> Interval:
     return NOT_NEGATIVE if nonnegative else EVERYTHING
 
 
+def _of_assumed(e: Expr, x: Interval) -> Interval:
+    limits = jax.numpy.finfo(e.dtype) if e.type.inexact else None
+    smallest = float(limits.smallest_subnormal) if limits else 1.0
+    low = smallest if says(e, "positive") else 0.0
+    if says(e, "positive", "nonnegative", "simplex"):
+        x = Interval(max(x.low, low), max(x.high, low))
+    return Interval(x.low, min(x.high, 1.0)) if says(e, "simplex") else x
+
+
 MOVES = (
     *(shape.broadcast, shape.reshape_op, shape.transpose, shape.slice_, shape.reverse, pick),
     *(pointwise.stop_gradient, pointwise.name, pointwise.reduce_precision),
@@ -471,6 +483,7 @@ TRANSFER: dict[Op, Callable[..., Interval]] = {
     pointwise.clamp: _of_clamp,
     pointwise.rem: _of_remainder,
     pointwise.logaddexp: _of_logaddexp,
+    assumed: _of_assumed,
     shape.concatenate: lambda e, *xs: _union(*xs),
     shape.pad: lambda e, x, fill: _union(x, fill),
     index.gather_op: _of_gather,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ from symgrad.compile import Executable, compile_program
 from symgrad.derive import refuse_effects
 from symgrad.emit.names import identifier
 from symgrad.emit.source import emit
-from symgrad.errors import ArgumentError, SymgradError
+from symgrad.errors import ArgumentError, OutputError, SymgradError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.kept import keep, release
@@ -37,7 +37,10 @@ from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.plan.planner import plan, total_price
+from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
+from symgrad.structured import assembled, compressed
 from symgrad.tracing import Home, Homes, Traced, context, home_of, is_constant, trace, type_of
 from symgrad.walk import Origin, Origins
 
@@ -107,6 +110,8 @@ class Derived:
         origins: of the nodes that were made.
         homes: where the results live; none are given if that is nowhere special.
         effects: whether the effects of the function are part of it.
+        rows: of each output that is a matrix of derivatives, how many of its axes are those of
+            what is differentiated; such outputs come first.
     """
 
     outputs: Sequence[Expr]
@@ -115,6 +120,7 @@ class Derived:
     origins: Origins
     homes: Sequence[Home | None] = ()
     effects: bool = True
+    rows: Sequence[int] = ()
 
 
 Transformation = Callable[[Problem], Derived]
@@ -128,6 +134,39 @@ class Plan:
     executable: Executable
     rebuild: Callable[[list[Any]], Any]
     report: report.Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What became of a traced function.
+
+    Attributes:
+        raw: the derivative as differentiation leaves it.
+        graph: the derivative that runs.
+        stages: name and cost after each stage.
+    """
+
+    problem: Problem
+    derived: Derived
+    raw: walk.Graph
+    graph: walk.Graph
+    stages: tuple[tuple[str, cost.Cost], ...]
+    log: Log
+
+    def structured(self) -> _Made:
+        """The same, returning matrices of derivatives as the arrays they are made of."""
+        derived, rows = self.derived, self.derived.rows
+        count = len(rows)
+        graph, layouts = compressed(self.graph, count)
+        shapes = [t.shape for t in derived.types[:count]]
+
+        def rebuild(results: list[Any]) -> Any:
+            return derived.rebuild(assembled(results, layouts, shapes, rows))
+
+        types = walk.types_of(graph.outputs)
+        return replace(
+            self, derived=replace(derived, types=types, rebuild=rebuild), raw=graph, graph=graph
+        )
 
 
 class Transformed:
@@ -151,6 +190,8 @@ class Transformed:
         donate_argnums: Sequence[int] = (),
         has_aux: bool = False,
         retrace: bool = False,
+        structured: bool = False,
+        max_bytes: int | None = None,
     ):
         check_callable(fun, name)
         phases(rules)
@@ -159,6 +200,7 @@ class Transformed:
         self.static_argnums, self.static_argnames = tuple(static_argnums), tuple(static_argnames)
         self.donate_argnums = tuple(donate_argnums)
         self.has_aux, self.retrace = has_aux, retrace
+        self.structured, self.max_bytes = structured, max_bytes
         self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.__wrapped__ = fun
@@ -307,12 +349,51 @@ class Transformed:
 
     def _compile(self, arguments: Arguments, traced: Traced) -> Plan:
         """From a traced function to a program that runs."""
-        before, after = phases(self.rules)
+        before, _ = phases(self.rules)
         log = Log()
-        stages = [("trace", cost.cost(traced.graph))]
         lifted = simplify(traced.graph, before, log)
-        if before and self.name != "jit":
-            stages.append(("lift", cost.cost(lifted)))
+        made = self._derive(arguments, traced, lifted, log)
+        if self.rules == "default" and self.name != "jit":
+            # Neither order of products is always the better one to differentiate.
+            planned = plan(lifted)
+            if planned is not lifted:
+                other = self._derive(arguments, traced, planned, log.copy())
+                made = min(made, other, key=lambda m: total_price(m.graph))
+        if self.structured:
+            made = made.structured()
+        else:
+            self._check_size(made.derived)
+        homes = Homes(arguments.homes, made.derived.homes)
+        final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
+        program = emit(factorised(final), self.__name__, self._about(made.problem))
+        donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
+        return Plan(
+            Graph.of(final, made.log),
+            compile_program(program, made.raw, made.derived.types, donate, homes),
+            made.derived.rebuild,
+            report.Report(
+                self.__name__,
+                made.stages,
+                report.firings(made.log),
+                report.opaque_nodes(final),
+                made.log.exhausted,
+            ),
+        )
+
+    def _check_size(self, derived: Derived) -> None:
+        """Refuse dense results that are larger than the caller allows."""
+        size = sum(cost.type_bytes(t) for t in derived.types[: len(derived.rows)])
+        if self.max_bytes is not None and size > self.max_bytes:
+            raise OutputError(
+                f"the result of {self.name} has {size:,} bytes, more than "
+                f"max_bytes={self.max_bytes:,}",
+                fix="pass structured=True for the arrays it is made of, or use sg.hvp, sg.vjp or "
+                "sg.jvp for its products with vectors",
+            )
+
+    def _derive(self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log) -> _Made:
+        """The derivative of a lifted graph, simplified and planned."""
+        before, after = phases(self.rules)
         problem = self._problem(arguments, traced, lifted, log)
         refuse_effects(problem.graph, problem.sources)
         derived = self.transformation(problem)
@@ -324,28 +405,21 @@ class Transformed:
         effects = lifted.effects if derived.effects else ()
         raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, effects)
         whole = prepared(raw)
-        if self.name != "jit":
-            stages.append(("differentiate", cost.cost(whole)))
-        final = simplify(whole, after, log)
-        if after:
-            final = share_scaled(final) if self.rules == "default" else final
-            stages.append(("simplify", cost.cost(final)))
-        homes = Homes(arguments.homes, derived.homes)
-        final = with_casts(final, homes.varying_inputs, homes.varying_outputs)
-        program = emit(final, self.__name__, self._about(problem))
-        donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
-        return Plan(
-            Graph.of(final, log),
-            compile_program(program, raw, derived.types, donate, homes),
-            derived.rebuild,
-            report.Report(
-                self.__name__,
-                tuple(stages),
-                report.firings(log),
-                report.opaque_nodes(final),
-                log.exhausted,
-            ),
-        )
+        simple = simplify(whole, after, log)
+        final = simple
+        if self.rules == "default":
+            simple = share_scaled(simple)
+            planned = plan(simple)
+            final = simple if planned is simple else simplify(planned, after, log)
+        stages = [
+            ("trace", traced.graph, True),
+            ("lift", lifted, before and self.name != "jit"),
+            ("differentiate", whole, self.name != "jit"),
+            ("simplify", simple, after),
+            ("plan", final, final is not simple),
+        ]
+        costs = tuple((name, cost.cost(graph)) for name, graph, shown in stages if shown)
+        return _Made(problem, derived, raw, final, costs, log)
 
     def _problem(
         self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log

@@ -19,6 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from symgrad.expr import Expr, Op, argument, captured, fresh, item, literal, results
 from symgrad.ops import (
+    assume,
     batch,
     branch,
     calls,
@@ -915,6 +916,12 @@ MATRICES = (
 )
 
 MADE = (
+    Made(
+        assume.assumed,
+        lambda x: (assume.assumed(x, facts=("symmetric",)),),
+        lambda x: (x,),
+        (Operand(shape=(3, 3)),),
+    ),
     *ACCURATE,
     *MATRICES,
     *LENGTHS,

@@ -15,7 +15,7 @@ import pytest
 
 import symgrad as sg
 from benchmarks import __main__ as command
-from benchmarks import first_path, harness, networks, products, report
+from benchmarks import algebra, first_path, harness, networks, products, report
 from benchmarks.harness import SYMGRAD, Case, Comparison, Fact, Figures, Measured, Ratio, Stages
 
 MARGIN = 1.02
@@ -54,6 +54,19 @@ SMALL: dict[str, Callable[[], Case]] = {
     "ResNet": lambda: networks.resnet(batch=2, side=4, channels=2),
     "RBF": lambda: networks.rbf(points=4, centres=3, dimensions=2),
     "logistic": lambda: networks.logistic(points=5, features=2),
+    "chain": lambda: algebra.chain(n=4),
+    "difference": lambda: algebra.difference(n=4),
+    "entry": lambda: algebra.entry(n=4),
+    "power": lambda: algebra.power(n=4),
+    "cyclic": lambda: algebra.cyclic(n=4),
+    "length": lambda: algebra.length(n=4),
+    "quadratic": lambda: algebra.quadratic(n=4),
+    "logistic Hessian": lambda: algebra.logistic(n=4),
+    "factorisation": lambda: algebra.factorisation(n=4, rank=2),
+    "hourglass": lambda: algebra.hourglass(n=6, waist=2),
+    "divergence": lambda: algebra.divergence(n=4),
+    "Laplacian": lambda: algebra.laplacian(inputs=3, widths=(4, 5, 1)),
+    "nodes": lambda: algebra.nodes_laplacian(batch=2, nodes=3, width=4),
 }
 
 small_cases = pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
@@ -65,6 +78,38 @@ def test_programs_of_a_case_return_the_same_types(make: Callable[[], Case]) -> N
     first, *others = (jax.eval_shape(p(), *case.args) for p in case.programs.values())
     assert others
     assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize(
+    ("make", "least"),
+    [
+        (lambda: algebra.chain(n=48), 20),
+        (lambda: algebra.difference(n=48), 10),
+        (lambda: algebra.entry(n=48), 100),
+        (lambda: algebra.power(n=48), 4.5),
+        (lambda: algebra.cyclic(n=48), 1.2),
+        (lambda: algebra.length(n=48), 20),
+        (lambda: algebra.quadratic(n=48), 50),
+        (lambda: algebra.logistic(n=48), 1.9),
+        (lambda: algebra.factorisation(n=12, rank=4), 10),
+        (lambda: algebra.hourglass(n=48, waist=4), 3),
+        (lambda: algebra.divergence(n=48), 10),
+        (lambda: algebra.laplacian(inputs=20, widths=(24, 24, 16, 1)), 1.8),
+        (lambda: algebra.nodes_laplacian(batch=2, nodes=6, width=8), 10),
+    ],
+)
+def test_algebra_saves_what_it_promises(make: Callable[[], Case], least: float) -> None:
+    """`least`: FLOPs of the naive source under `jax.jit` over symgrad's."""
+    case = make()
+    own, theirs = (
+        _flops(case.programs[name]().lower(*case.args).compile()) for name in (SYMGRAD, "jax")
+    )
+    assert theirs >= least * own
+
+
+def _flops(compiled: Any) -> float:
+    """No less than 1: XLA says nothing of a program without any."""
+    return max(1.0, compiled.cost_analysis().get("flops", 0.0))
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from symgrad.ops.shape import reduce_sum
 
 TESTED_APART = {
     *("calls", "checkpoint", "conv", "cumulative", "index", "indexing", "monoid", "order"),
-    *("random", "window", "fft", "linalg", "matrix", "ragged", "solve"),
+    *("random", "window", "fft", "linalg", "inverse", "matrix", "ragged", "solve", "stacked"),
     *("collectives", "placement", "sharded", "varying"),
 }
 """Families with samples and test files of their own."""

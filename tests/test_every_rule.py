@@ -28,7 +28,10 @@ from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.laws import (
     algebra,
     angles,
+    blocks,
     cancel,
+    cholesky,
+    determinants,
     entropy,
     factored,
     fractions,
@@ -293,6 +296,20 @@ def fires(rule: Rule, fun: Callable[..., Any], *operands: Any, **facts: Any) -> 
     return Program(rule, fun, given, **facts)
 
 
+REGULAR = Operand(
+    lambda generator, shape: generator.uniform(-0.5, 0.5, shape) + 2 * np.eye(shape[-1]), (3, 3)
+)
+_solved = jnp.linalg.solve
+
+
+def _factor(a: Any) -> Any:
+    return jnp.linalg.cholesky(a @ a.T)
+
+
+def _whitened(a: Any, b: Any) -> Any:
+    return jax.scipy.linalg.solve_triangular(_factor(a), b, lower=True)
+
+
 def _integers(low: int, high: int, shape: Any) -> Operand:
     return Operand(whole(low, high), shape, np.int32)
 
@@ -361,6 +378,42 @@ PROGRAMS = [
         lambda x, y: jnp.arccos(jnp.sqrt(jax.nn.softmax(x)) @ jnp.sqrt(jax.nn.softmax(y))),
         (3,),
         (3,),
+    ),
+    fires(
+        blocks.comparison_of_bounded_integers, lambda x: jnp.where(jnp.arange(3) < 0, 1.0, x), (3,)
+    ),
+    fires(
+        blocks.counting_in_another_type,
+        lambda x: x * jnp.arange(3, dtype=np.int8).astype(np.int32).astype(x.dtype),
+        (3,),
+    ),
+    fires(blocks.entries_of_the_diagonal, lambda x: x[jnp.arange(3), jnp.arange(3)], (3, 3)),
+    fires(
+        blocks.diagonal_from_entries,
+        lambda x: jnp.zeros((3, 3), x.dtype).at[jnp.arange(3), jnp.arange(3)].add(x),
+        (3,),
+    ),
+    fires(
+        blocks.blocks_of_zeros_around,
+        lambda x: jnp.concatenate([jnp.zeros((2, 4), x.dtype), x, jnp.zeros((1, 4), x.dtype)]),
+    ),
+    fires(
+        blocks.zeros_around_zeros,
+        lambda x: jnp.pad(jnp.pad(x, ((1, 0), (0, 2))), ((0, 1), (3, 0))),
+    ),
+    fires(
+        blocks.product_with_zeros_around,
+        lambda x, y: jnp.pad(x, ((1, 0), (2, 1))) @ y,
+        (3, 4),
+        (7, 2),
+    ),
+    fires(
+        blocks.product_with_stacked_blocks,
+        lambda x, y: (
+            jnp.concatenate([jnp.pad(x, ((0, 0), (0, 3))), jnp.pad(x, ((0, 0), (3, 0)))]) @ y
+        ),
+        (3, 4),
+        (7, 2),
     ),
     fires(algebra.adding_zero, lambda x: x + 0.0),
     fires(algebra.adding_minus_zero, lambda x: x + -0.0),
@@ -727,6 +780,81 @@ PROGRAMS = [
         matrix.triangle_of_a_factor,
         lambda x: jnp.linalg.cholesky(x @ x.T + 3.0 * jnp.eye(3)),
         (3, 4),
+    ),
+    fires(matrix.product_with_inverse, lambda a, b: jnp.linalg.inv(a) @ b, REGULAR, (3,)),
+    fires(matrix.solution_for_identity, jnp.linalg.inv, REGULAR),
+    fires(matrix.transposed_matrix, lambda a, b: jnp.linalg.solve(a.T, b), REGULAR, (3,)),
+    fires(
+        matrix.symmetric_equations,
+        lambda a, b: jnp.linalg.solve((a + a.T).T, b) @ b,
+        REGULAR,
+        (3,),
+        derivative=True,
+    ),
+    fires(matrix.transpose_of_symmetric, lambda a: (a @ a.T).T),
+    fires(
+        matrix.solution_for_multiple,
+        lambda a, b: jnp.linalg.solve(a, 2 * b),
+        REGULAR,
+        (3,),
+    ),
+    fires(matrix.solution_for_one_column, lambda a, b: _solved(a, b[:, None]), REGULAR, (3,)),
+    fires(matrix.inverse_of_inverse, lambda a: jnp.linalg.inv(jnp.linalg.inv(a)), REGULAR),
+    fires(
+        matrix.definite_matrix,
+        lambda a, b: jnp.linalg.solve(sg.assume(a @ a.T, "positive_definite"), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        matrix.determinant_of_definite,
+        lambda a: jnp.linalg.slogdet(sg.assume(a @ a.T, "positive_definite"))[1],
+        REGULAR,
+    ),
+    fires(matrix.determinant_of_transpose, lambda a: jnp.linalg.slogdet(a.T)[1], REGULAR),
+    fires(matrix.determinant_by_entries, lambda a: jnp.linalg.slogdet(jnp.tril(a))[1], REGULAR),
+    fires(matrix.diagonal_matrix, lambda a, b: _solved(jnp.diag(b), b), REGULAR, (3,)),
+    fires(matrix.triangular_matrix, lambda a, b: _solved(jnp.tril(a), b), REGULAR, (3,)),
+    fires(
+        matrix.orthogonal_matrix,
+        lambda a, b: _solved(sg.assume(jnp.linalg.qr(a)[0], "orthogonal"), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        determinants.log_of_determinant,
+        lambda a: (lambda sign, logs: jnp.log(sign * jnp.exp(logs)))(*jnp.linalg.slogdet(a)),
+        REGULAR,
+    ),
+    fires(cholesky.symmetric_part, lambda a: (a @ a.T + (a @ a.T).T) / 2),
+    fires(
+        cholesky.equations_of_a_transpose,
+        lambda a, b: lax.linalg.triangular_solve(jnp.tril(a).T, b, left_side=True),
+        REGULAR,
+        (3, 2),
+    ),
+    fires(
+        cholesky.solution_by_cholesky,
+        lambda a, b: jax.scipy.linalg.cho_solve((_factor(a), True), b),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        cholesky.quadratic_form_by_cholesky,
+        lambda a, b: (lambda z: z @ z)(_whitened(a, b)),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        cholesky.sum_of_squares_by_cholesky,
+        lambda a, b: jnp.sum(_whitened(a, b) ** 2, 0),
+        REGULAR,
+        (3, 2),
+    ),
+    fires(
+        cholesky.determinant_by_cholesky,
+        lambda a: jnp.sum(jnp.log(jnp.diagonal(_factor(a)))),
+        REGULAR,
     ),
     fires(
         lift.cross_entropy_of_logistic,

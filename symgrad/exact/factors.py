@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, Op
-from symgrad.ops import linalg, solve
+from symgrad.ops import inverse, linalg, solve
 
 Array = np.ndarray
 INT32 = np.int32
@@ -107,6 +107,45 @@ def _triangular(mp: Any, e: Expr, a: Array, b: Array) -> tuple[Array]:
     return (found if p["left"] else found.T,)
 
 
+def _solved(a: Array, b: Array) -> Array:
+    """A⁻¹ B by elimination, with the largest entry of each column as its pivot."""
+    n = len(a)
+    rows = np.concatenate([a, b], axis=1)
+    for k in range(n):
+        pivot = k + max(range(n - k), key=lambda i, k=k: abs(rows[k + i, k]))
+        rows[[k, pivot]] = rows[[pivot, k]]
+        rows[k] = rows[k] / rows[k, k]
+        for i in range(n):
+            if i != k:
+                rows[i] = rows[i] - rows[i, k] * rows[k]
+    return rows[:, n:]
+
+
+def _solution(mp: Any, e: Expr, a: Array, b: Array) -> tuple[Array]:
+    matrix = a.T if e.params["transpose"] else a
+    return (_solved(matrix, b) if b.ndim > 1 else _solved(matrix, b[:, None])[:, 0],)
+
+
+def _inverse(mp: Any, e: Expr, a: Array) -> tuple[Array]:
+    n = len(a)
+    return (_solved(a, np.where(np.eye(n, dtype=bool), mp.one, mp.zero)),)
+
+
+def _mahalanobis(mp: Any, e: Expr, a: Array, b: Array) -> tuple[Array]:
+    x = _solved(a, b if b.ndim > 1 else b[:, None])
+    return ((b * (x if b.ndim > 1 else x[:, 0])).sum(0),)
+
+
+def _slogdet(mp: Any, e: Expr, a: Array) -> tuple[Any, Any]:
+    packed, pivots, _ = _lu(mp, e, a)
+    total, swaps = mp.one, int(np.sum(pivots != np.arange(len(pivots))))
+    for i in range(len(a)):
+        total = total * packed[i, i]
+    if total == 0:
+        return mp.zero, -mp.inf
+    return mp.sign(total) * (-1) ** swaps, mp.log(abs(total))
+
+
 def _permutation(mp: Any, e: Expr, pivots: Array) -> Array:
     found = np.broadcast_to(np.arange(e.params["size"], dtype=INT32), e.shape).copy()
     for place in np.ndindex(pivots.shape[:-1]):
@@ -123,5 +162,9 @@ FACTORS: Mapping[Op, Callable[..., Any]] = {
     linalg.svd: _batched(_svd),
     linalg.qr: _batched(_qr),
     solve.triangular_op: _batched(_triangular),
+    inverse.inverse: _batched(_inverse),
+    inverse.mahalanobis: _batched(_mahalanobis),
+    inverse.slogdet: _batched(_slogdet),
+    inverse.solve: _batched(_solution),
 }
 """What factorisations are, as in `arrays.ARRAYS`; of symmetric matrices the real ones."""

@@ -16,7 +16,17 @@ import numpy as np
 from symgrad.exact.numbers import is_huge
 from symgrad.exact.stable import POINTWISE
 from symgrad.expr import Op, add, div, mul, neg, sub
-from symgrad.ops import differences, entropy, norm, pointwise, products, shares, special, waves
+from symgrad.ops import (
+    assume,
+    differences,
+    entropy,
+    norm,
+    pointwise,
+    products,
+    shares,
+    special,
+    waves,
+)
 
 Value = Callable[..., Any]
 
@@ -244,6 +254,7 @@ ARITHMETIC: Mapping[Op, Value] = {
     pointwise.reduce_precision: lambda mp, x, **to: x,
     pointwise.stop_gradient: lambda mp, x: x,
     pointwise.name: lambda mp, x, **called: x,
+    assume.assumed: lambda mp, x, **facts: x,
     pointwise.real: lambda mp, x: mp.re(x),
     pointwise.imag: lambda mp, x: mp.im(x),
     pointwise.conj: lambda mp, x: mp.conj(x),

@@ -13,7 +13,10 @@ from symgrad.errors import ArgumentValueError
 from symgrad.laws import (
     algebra,
     angles,
+    blocks,
     cancel,
+    cholesky,
+    determinants,
     entropy,
     factored,
     fractions,
@@ -58,6 +61,7 @@ EXPONENTIALS = (
 WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
+    *_rules_of(blocks),
     *_rules_of(angles),
     *_rules_of(lift),
     *_rules_of(tails),
@@ -76,6 +80,8 @@ LIFT = (
     *_rules_of(ranges),
     *EXPONENTIALS,
     *_rules_of(matrix),
+    *_rules_of(cholesky),
+    *_rules_of(determinants),
     *_rules_of(algebra),
     *_rules_of(limits),
     *_rules_of(guards),

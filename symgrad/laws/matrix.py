@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from symgrad.expr import Expr, add, item, literal_value
+from symgrad.expr import Expr, add, item, literal_value, mul, neg
+from symgrad.matrices import (
+    as_vector,
+    is_definite,
+    is_diagonal,
+    is_identity,
+    is_orthogonal,
+    is_symmetric,
+    triangle,
+)
+from symgrad.ops.contract import einsum_op
+from symgrad.ops.inverse import applied, as_solution, inverse, slogdet, solve
 from symgrad.ops.linalg import cholesky, eig, svd
-from symgrad.ops.matrix import tril, triu
-from symgrad.ops.pointwise import ge, select
-from symgrad.ops.shape import broadcast, iota
+from symgrad.ops.matrix import (
+    as_matrix,
+    diagonal,
+    identity,
+    is_complex,
+    on_columns,
+    transposed,
+    tril,
+    triu,
+)
+from symgrad.ops.pointwise import abs_, ge, log, select, sign
+from symgrad.ops.reduce import reduce_prod, reduce_sum
+from symgrad.ops.shape import broadcast, iota, reshape, transpose
+from symgrad.ops.solve import triangular_solve
 from symgrad.pattern import rewrites
 from symgrad.walk import Graph, substitute
 
@@ -63,6 +85,159 @@ def triangle_of_a_factor(e: Expr) -> Expr | None:
     """tril(L) = L for a lower triangular factor"""
     (x,) = e.args
     return x if x.op is cholesky and e.params["offset"] >= 0 else None
+
+
+@rewrites(einsum_op, exact=False)
+def product_with_inverse(e: Expr) -> Expr | None:
+    """A⁻¹ b is the solution of A x = b"""
+    return as_solution(e)
+
+
+@rewrites(solve, exact=False)
+def solution_for_identity(e: Expr) -> Expr | None:
+    """A X = 1 has the solution A⁻¹"""
+    a, b = e.args
+    if b.ndim != a.ndim or not is_identity(b):
+        return None
+    found = inverse(a, definite=e.params["definite"])
+    return transposed(found) if e.params["transpose"] else found
+
+
+@rewrites(inverse, solve, exact=False)
+def transposed_matrix(e: Expr) -> Expr | None:
+    """(Aᵀ)⁻¹ = (A⁻¹)ᵀ"""
+    a, *others = e.args
+    if a.op is not transpose or transposed(a.args[0]) is not a:
+        return None
+    if e.op is solve:
+        turned, definite = e.params["transpose"], e.params["definite"]
+        turned = not (turned or definite)
+        return solve(*a.args, *others, transpose=turned, definite=definite)
+    return transposed(inverse(*a.args, **e.params))
+
+
+@rewrites(item, exact=False)
+def determinant_of_transpose(e: Expr) -> Expr | None:
+    """det Aᵀ = det A"""
+    (owner,) = e.args
+    if owner.op is not slogdet:
+        return None
+    (a,) = owner.args
+    if a.op is not transpose or transposed(a.args[0]) is not a:
+        return None
+    return item(slogdet(*a.args, **owner.params), **e.params)
+
+
+@rewrites(solve, exact=False, derivatives_only=True)
+def solution_for_multiple(e: Expr) -> Expr | None:
+    """A⁻¹ (c b) = c A⁻¹ b"""
+    a, b = e.args
+    if b.op is neg:
+        return -solve(a, *b.args, **e.params)
+    if b.op is not mul:
+        return None
+    scale, x = b.args if b.args[0].ndim == 0 else b.args[::-1]
+    return scale * solve(a, x, **e.params) if scale.ndim == 0 else None
+
+
+@rewrites(solve, exact=False)
+def symmetric_equations(e: Expr) -> Expr | None:
+    """Aᵀ x = b is A x = b for symmetric matrices"""
+    if e.params["transpose"] and is_symmetric(e.args[0]):
+        return solve(*e.args, **{**e.params, "transpose": False})
+    return None
+
+
+@rewrites(transpose, exact=False)
+def transpose_of_symmetric(e: Expr) -> Expr | None:
+    """Aᵀ = A for symmetric matrices"""
+    (x,) = e.args
+    return x if x.ndim > 1 and transposed(x) is e and is_symmetric(x) else None
+
+
+@rewrites(solve, exact=True)
+def solution_for_one_column(e: Expr) -> Expr | None:
+    """A matrix of one column is a vector"""
+    a, b = e.args
+    vector = as_vector(b) if b.ndim == a.ndim else None
+    return None if vector is None else reshape(solve(a, vector, **e.params), shape=b.shape)
+
+
+@rewrites(item, exact=False)
+def determinant_of_definite(e: Expr) -> Expr | None:
+    """log det A = 2 Σ log diag L for A = L Lᵀ that is known to be positive definite"""
+    (owner,) = e.args
+    if owner.op is not slogdet or owner.params["definite"] or not is_definite(*owner.args):
+        return None
+    return item(slogdet(*owner.args, definite=True), **e.params)
+
+
+@rewrites(inverse, solve, exact=False)
+def definite_matrix(e: Expr) -> Expr | None:
+    """A matrix that is known to be positive definite has a Cholesky factor"""
+    if e.params["definite"] or not is_definite(e.args[0]):
+        return None
+    turned = {"transpose": False} if e.op is solve else {}
+    return e.op(*e.args, **{**e.params, **turned, "definite": True})
+
+
+@rewrites(inverse, solve, exact=False)
+def diagonal_matrix(e: Expr) -> Expr | None:
+    """A⁻¹ b of a diagonal matrix is a quotient entry by entry"""
+    a, *right = e.args
+    if not is_diagonal(a):
+        return None
+    entries = diagonal(a)
+    if e.op is solve:
+        return right[0] / (entries if right[0].ndim < a.ndim else on_columns(entries, e.shape))
+    return identity(a) * on_columns(1 / entries, a.shape)
+
+
+@rewrites(solve, exact=False)
+def triangular_matrix(e: Expr) -> Expr | None:
+    """A⁻¹ b of a triangular matrix is found row by row"""
+    a, b = e.args
+    which = triangle(a)
+    if which is None:
+        return None
+    column = as_matrix(b) if b.ndim < a.ndim else b
+    lower, turned = which == "lower", e.params["transpose"]
+    found = triangular_solve(a, column, left=True, lower=lower, transpose=turned)
+    return reshape(found, shape=b.shape)
+
+
+@rewrites(inverse, solve, exact=False)
+def orthogonal_matrix(e: Expr) -> Expr | None:
+    """A⁻¹ = Aᵀ for orthogonal matrices"""
+    a, *right = e.args
+    if not is_orthogonal(a) or is_complex(a):
+        return None
+    if e.op is inverse:
+        return transposed(a)
+    return applied(a if e.params["transpose"] else transposed(a), *right)
+
+
+@rewrites(item, exact=False)
+def determinant_by_entries(e: Expr) -> Expr | None:
+    """log |det A| = Σ log |aᵢᵢ| of a triangular matrix"""
+    (owner,) = e.args
+    if owner.op is not slogdet or is_complex(owner.args[0]):
+        return None
+    (a,) = owner.args
+    if triangle(a) is None and not is_diagonal(a):
+        return None
+    entries = diagonal(a)
+    last = (entries.ndim - 1,)
+    if e.params["index"]:
+        return reduce_sum(log(abs_(entries)), axes=last)
+    return reduce_prod(sign(entries), axes=last)
+
+
+@rewrites(inverse, exact=False)
+def inverse_of_inverse(e: Expr) -> Expr | None:
+    """(A⁻¹)⁻¹ = A"""
+    (x,) = e.args
+    return x.args[0] if x.op is inverse else None
 
 
 def merge_factorisations(graph: Graph) -> Graph:

@@ -118,7 +118,7 @@ def residuals(
         if node in backward:
             for arg in node.args:
                 if arg not in backward and arg in primal:
-                    found |= dict.fromkeys(_sources(arg, kept, primal) or (arg,))
+                    found |= dict.fromkeys(_sources(arg, kept, primal) or _stored(arg))
     for value in reversed(forward):
         if value in found and value not in kept:
             others = (kept | found.keys()) - {value}
@@ -127,6 +127,11 @@ def residuals(
                 del found[value]
                 found |= dict.fromkeys(sources)
     return list(found)
+
+
+def _stored(node: Expr) -> tuple[Expr, ...]:
+    """A value itself, or what it is computed from."""
+    return node.args if node.op.recomputed else (node,)
 
 
 def _sources(

@@ -17,8 +17,8 @@ from jax import lax
 
 from symgrad.errors import ShapeError
 from symgrad.expr import Expr, Multilinear, Op, Type
-from symgrad.ops.pointwise import convert
-from symgrad.ops.shape import broadcast, dtype_source, transpose
+from symgrad.ops.pointwise import convert, eq, select
+from symgrad.ops.shape import broadcast, dtype_source, iota, transpose
 
 Indices = tuple[int, ...]
 
@@ -55,14 +55,24 @@ def _einsum_adjoint(g: Expr, position: int, y: Expr, *operands: Expr) -> Expr:
     others = (*operands[:position], g, *operands[position + 1 :])
     indices = (*p["indices"][:position], p["out"], *p["indices"][position + 1 :])
     present = {i for names in indices for i in names}
-    kept = tuple(i for i in wanted if i in present)
+    kept = tuple(dict.fromkeys(i for i in wanted if i in present))
     wide = natural_dtype(*(o.type for o in others))
     others = [o if o.dtype == wide else convert(o, dtype=wide) for o in others]
     pulled = einsum(*others, indices=indices, out=kept, precision=p["precision"])
     # An index that only this operand has was summed away: its cotangent repeats.
-    axes = tuple(i for i, name in enumerate(wanted) if name in present)
+    axes = tuple(wanted.index(name) for name in kept)
     repeated = pulled if kept == wanted else broadcast(pulled, shape=x.shape, axes=axes)
+    for i, name in enumerate(wanted):
+        if wanted.index(name) != i:
+            repeated = _where_equal(repeated, wanted.index(name), i)
     return convert(repeated, dtype=x.dtype, weak=repeated.type.weak)
+
+
+def _where_equal(x: Expr, first: int, second: int) -> Expr:
+    """Zeros where the positions along two axes differ: only a diagonal was read."""
+    counter = iota(shape=(x.shape[first],), dtype=jnp.dtype("int32"), axis=0)
+    places = (broadcast(counter, shape=x.shape, axes=(a,)) for a in (first, second))
+    return select(eq(*places), x, 0)
 
 
 def _einsum_flops(e: Expr) -> int:
@@ -122,6 +132,8 @@ def _einsum_source(e: Expr) -> str:
     if e.params["dtype"] is not None:
         options += f", preferred_element_type={dtype_source(e.params['dtype'])}"
     text = equation(e)
+    if text == "aa->a":
+        return "jnp.diagonal(x)"
     product = MATMULS.get(text) if _same_dtype(e.args) else None
     if product is None:
         if text == "a,b->ab" and not options:

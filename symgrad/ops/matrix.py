@@ -141,6 +141,12 @@ def taken(x: Expr, order: Expr, axis: int) -> Expr:
     return gather(x, order, indexing=replace(indexing, unique_indices=True))
 
 
+def diagonal(x: Expr) -> Expr:
+    """The diagonals of square matrices as vectors."""
+    front, n = tuple(range(x.ndim - 2)), x.ndim - 2
+    return einsum(x, indices=((*front, n, n),), out=(*front, n))
+
+
 def as_matrix(x: Expr) -> Expr:
     """A batch of vectors as matrices of one column."""
     return reshape(x, shape=(*x.shape, 1))

@@ -21,6 +21,7 @@ from symgrad.tracing.homes import Home, home_of_aval, struct, where_read
 from symgrad.tracing.location import definition_of
 from symgrad.tracing.nested import ReadGraph
 from symgrad.tracing.primitives import aligned
+from symgrad.tracing.solvers import is_slogdet, read_slogdet
 from symgrad.walk import Graph
 
 
@@ -79,6 +80,8 @@ def _read_custom_jvp(
     known = _library_functions().get(definition_of(call_jaxpr.jaxpr))
     if known is not None and len(operands) == len(call_jaxpr.jaxpr.invars):
         return known(*aligned(operands))
+    if len(operands) == 1 and is_slogdet(call_jaxpr.jaxpr):
+        return read_slogdet(*operands)
     closed, own = operands[:num_consts], operands[num_consts:]
 
     def rule(moving: calls.Flags) -> Graph:

@@ -17,6 +17,7 @@ from symgrad.ops import linalg, solve
 from symgrad.ops.fft import fft
 from symgrad.ops.matrix import product, transposed
 from symgrad.ops.ragged import ragged_dot
+from symgrad.tracing.solvers import read_solution
 from symgrad.walk import Graph
 
 ReadGraph = Callable[[Any], Graph]
@@ -32,6 +33,12 @@ def _read_linear_solve(
     read_graph: ReadGraph, *operands: Expr, const_lengths: Any, jaxprs: Any
 ) -> Expr:
     graphs = [None if jaxpr is None else read_graph(jaxpr) for jaxpr in jaxprs]
+    (matvec, *_) = graphs
+    found = None
+    if matvec is not None:
+        found = read_solution(operands, const_lengths, jaxprs.solve, matvec)
+    if found is not None:
+        return found
     return solve.linear_solve(
         *operands, **dict(zip(solve.PARTS, graphs, strict=True)), counts=tuple(const_lengths)
     )

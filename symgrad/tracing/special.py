@@ -13,6 +13,7 @@ from jax import lax
 
 from symgrad.expr import Expr, Shape, literal_value
 from symgrad.ops import pointwise, random, special
+from symgrad.ops.assume import read_assumed
 from symgrad.ops.calls import Rule
 from symgrad.ops.shape import broadcast
 from symgrad.tracing.location import definition_of
@@ -123,9 +124,17 @@ LIBRARY: dict[str, Callable[..., Expr | None]] = {
 """Functions inside `jax.random` that are operations here."""
 
 
+ASSUMPTIONS = inspect.getsourcefile(read_assumed)
+"""Where the functions are defined that say what is assumed of their argument."""
+
+
 def read_library(jaxpr: Any, operands: Sequence[Expr]) -> Expr | None:
     """The node that a call of a library function means, None for any other function."""
     name, _, place = definition_of(jaxpr).partition(" at ")
+    if place.rpartition(":")[0] == ASSUMPTIONS:
+        # What JAX derives from a function keeps its name, not those of its arguments.
+        plain = jaxpr.debug_info.arg_names is not None and len(operands) == 1
+        return read_assumed(name, *operands) if plain else None
     reader = LIBRARY.get(name)
     if reader is None or place.rpartition(":")[0] != inspect.getsourcefile(jax.random.normal):
         return None

@@ -48,7 +48,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "this logarithm is not taken apart": (
         "log_product/log_of_a_quotient[float32: scan]",
-        "log_product/log_of_a_determinant[float32]",
         "log_product/log_of_a_root[float32: layer]",
     ),
     "these sums of squares are not taken about the mean": (

@@ -1,0 +1,1 @@
+"""Products of many arrays in normal form, and the order in which they are multiplied."""
