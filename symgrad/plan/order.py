@@ -18,7 +18,7 @@ from symgrad.expr import Expr, Type, constant
 from symgrad.ops.contract import einsum
 from symgrad.ops.inverse import inverse
 from symgrad.ops.matrix import EXACT
-from symgrad.ops.pointwise import eq, select
+from symgrad.ops.pointwise import convert, eq, select
 from symgrad.ops.shape import broadcast, full, iota, reduce_sum, transpose
 from symgrad.plan.network import ANY, Axes, Axis, Network
 
@@ -134,29 +134,38 @@ def build(network: Network, operands: Sequence[Expr], type: Type) -> Expr:
     parts = []
     for i, (operand, factor) in enumerate(zip(operands, network.factors, strict=True)):
         others = out.union(*(f.axes for j, f in enumerate(network.factors) if j != i))
-        parts.append(_single(operand, factor.axes, others))
+        parts.append(_single(operand, factor.axes, others, type.dtype))
     path = order(network).path
     for pair in path:
         taken = [parts.pop(i) for i in sorted(pair, reverse=True)][::-1]
         kept = out.union(*(p.axes for p in parts))
         wanted = network.out if not parts else ()
-        parts.append(_pair(taken[0], taken[1], kept, wanted, network))
+        parts.append(_pair(taken[0], taken[1], kept, wanted, network, type.dtype))
     return _finished(parts[0] if parts else None, network, type)
 
 
-def _single(operand: Expr, axes: Axes, others: set[Axis]) -> _Part:
+def _single(operand: Expr, axes: Axes, others: set[Axis], dtype: Any) -> _Part:
     """A factor of which diagonals are read and axes of its own are summed."""
     own = tuple(dict.fromkeys(axes))
     kept = tuple(a for a in own if a in others)
+    if len(kept) < len(axes):
+        operand = _number(operand, dtype)
     if len(own) < len(axes):
         return _Part(einsum(operand, indices=(axes,), out=kept), kept)
     summed = tuple(i for i, a in enumerate(axes) if a not in others)
     return _Part(reduce_sum(operand, axes=summed) if summed else operand, kept)
 
 
-def _pair(x: _Part, y: _Part, kept: set[Axis], wanted: Axes, network: Network) -> _Part:
+def _number(node: Expr, dtype: Any) -> Expr:
+    """Truth values as 1 and 0: only these can be added."""
+    return convert(node, dtype=dtype) if node.dtype == bool else node
+
+
+def _pair(x: _Part, y: _Part, kept: set[Axis], wanted: Axes, network: Network, dtype: Any) -> _Part:
     union = tuple(dict.fromkeys((*x.axes, *y.axes)))
     left = tuple(a for a in union if a in kept)
+    if len(left) < len(union) and x.node.dtype == y.node.dtype == bool:
+        x = _Part(_number(x.node, dtype), x.axes)
     axes = tuple(a for a in dict.fromkeys(wanted) if a in left) if wanted else left
     truths = x.node.dtype == bool or y.node.dtype == bool
     if len(left) == len(union) or truths:
@@ -211,11 +220,7 @@ def _finished(part: _Part | None, network: Network, type: Type) -> Expr:
     if part is None:
         found = full(network.scale, type.with_shape(shape))
     else:
-        node = part.node
-        if node.dtype == bool:
-            one = constant(1, type.dtype)
-            ones = broadcast(one, shape=node.shape, axes=()) if node.ndim else one
-            node = select(node, ones, full(0, ones.type))
+        node = _number(part.node, type.dtype)
         node = node if network.scale == 1 else _times(node, network.scale)
         found = _placed(node, part.axes, axes, shape)
     if network.diagonal:

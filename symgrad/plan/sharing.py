@@ -88,7 +88,12 @@ def _factored(x: Network, a: int, y: Network, b: int) -> Network | None:
         # A sum would need the inverse itself, a product only a solution.
         return None
     open_axes = [
-        {names.get(t, t) if k else t for f in r.factors for t in f.axes} & (axes | set(x.out))
+        (
+            {names[t] for f in r.factors for t in f.axes if t in names}
+            if k
+            else {t for f in r.factors for t in f.axes}
+        )
+        & (axes | set(x.out))
         for k, r in enumerate(rests)
     ]
     if open_axes[0] != open_axes[1] or not open_axes[0]:
