@@ -329,7 +329,7 @@ def _factors(whole: Network, network: Network) -> list[Network]:
     summed = {a for f in whole.factors for a in f.axes} - set(whole.out)
     repeats = any(len(set(f.axes)) < len(f.axes) for f in whole.factors)
     truths = any(f.node.dtype != whole.factors[0].node.dtype for f in whole.factors)
-    single = [trimmed(Network((f,), f.axes, network.sizes)) for f in whole.factors]
+    single = [trimmed(replace(whole, factors=(f,), out=f.axes, scale=1.0)) for f in whole.factors]
     if summed or repeats or truths or _entries(single) >= _entries([whole]):
         return [whole]
     return single

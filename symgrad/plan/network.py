@@ -82,6 +82,7 @@ class Network:
         factors: the arrays.
         out: the axes of the result; a name that comes twice is a diagonal.
         sizes: of all axes.
+        dtype: of the numbers that are multiplied; bool where there are truth values alone.
         scale: a number.
         precision: of the products, as JAX takes it; `ANY` where there are none.
     """
@@ -89,6 +90,7 @@ class Network:
     factors: tuple[Factor, ...]
     out: Axes
     sizes: Mapping[Axis, int]
+    dtype: Any
     scale: float = 1.0
     precision: Any = ANY
 
@@ -120,7 +122,7 @@ def fresh_axes(shape: Shape) -> tuple[Axes, dict[Axis, int]]:
 def leaf(node: Expr) -> Network:
     """An array on its own."""
     axes, sizes = fresh_axes(node.shape)
-    return Network((Factor(node, axes),), axes, sizes)
+    return Network((Factor(node, axes),), axes, sizes, node.dtype)
 
 
 def _renamed(network: Network) -> Network:
@@ -142,6 +144,7 @@ def product(
     precision = _precision(networks)
     if precision is DIFFERENT:
         return None
+    dtype = next((n.dtype for n in networks if n.dtype != bool), np.dtype(bool))
     placed: list[Factor] = []
     all_sizes = dict(sizes)
     names: dict[Axis, Axis] = {}
@@ -165,7 +168,7 @@ def product(
         elif axis not in names:
             # A sum over an axis that nothing varies along multiplies by its size.
             scale *= size
-    return Network(factors, out, kept, scale, precision)
+    return Network(factors, out, kept, dtype, scale, precision)
 
 
 def _precision(networks: Sequence[Network], *given: Any) -> Any:
@@ -201,7 +204,7 @@ def inlined(network: Network, node: Expr, by: Network) -> Network | None:
 
 def _one(factor: Factor, network: Network) -> Network:
     sizes = {a: network.sizes[a] for a in factor.axes}
-    return Network((factor,), factor.axes, sizes)
+    return Network((factor,), factor.axes, sizes, factor.node.dtype)
 
 
 # What each operation makes of the networks of its operands
@@ -236,9 +239,8 @@ def _reshaped(node: Expr, x: Network) -> Network | None:
         return None
     axes, sizes = fresh_axes(old)
     kept = iter(a for a in axes if sizes[a] != 1)
-    new, new_sizes = fresh_axes(node.shape)
-    out = tuple(a if new_sizes[a] == 1 else next(kept) for a in new)
-    return product([x], [axes], out, {**sizes, **new_sizes})
+    out = tuple(next(_serial) if n == 1 else next(kept) for n in node.shape)
+    return product([x], [axes], out, {**dict.fromkeys(out, 1), **sizes})
 
 
 def _sliced(node: Expr, x: Network) -> Network | None:
@@ -391,7 +393,7 @@ def _identity(node: Expr, along: tuple[int, int]) -> Network:
     axes, sizes = fresh_axes(node.shape)
     first, second = along
     out = tuple(axes[first] if i == second else a for i, a in enumerate(axes))
-    return Network((), out, {a: sizes[a] for a in out})
+    return Network((), out, {a: sizes[a] for a in out}, node.dtype)
 
 
 def own_network(node: Expr) -> Network | None:
@@ -404,5 +406,5 @@ def own_network(node: Expr) -> Network | None:
     value = uniform_value(node)
     if value is not None and not np.iscomplexobj(value) and np.isfinite(value):
         axes, sizes = fresh_axes(node.shape)
-        return Network((), axes, sizes, float(value))
+        return Network((), axes, sizes, node.dtype, float(value))
     return None

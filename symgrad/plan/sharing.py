@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from symgrad.expr import Expr
+from symgrad.expr import Expr, Type
 from symgrad.ops.inverse import inverse
 from symgrad.plan.network import ANY, Axis, Factor, Network, Sum, trimmed
 from symgrad.plan.order import build
@@ -107,7 +107,7 @@ def _factored(x: Network, a: int, y: Network, b: int) -> Network | None:
     total = _node(first) + _node(second)
     factors = (common, Factor(total, out))
     precision = y.precision if x.precision is ANY else x.precision
-    return trimmed(Network(factors, x.out, x.sizes, 1.0, precision))
+    return trimmed(replace(x, factors=factors, scale=1.0, precision=precision))
 
 
 def _without(network: Network, number: int) -> Network:
@@ -117,9 +117,9 @@ def _without(network: Network, number: int) -> Network:
 
 def _node(network: Network) -> Expr:
     """A network over nodes as they were written, built."""
-    like = network.factors[0].node.type
     shape = tuple(network.sizes[a] for a in network.out)
-    return build(network, [f.operand for f in network.factors], like.with_shape(shape))
+    type = Type(shape, network.dtype)
+    return build(network, [f.operand for f in network.factors], type)
 
 
 def repeated_pairs(
@@ -164,7 +164,7 @@ def _turned(network: Network, pairs: list[_Pair], turn: bool) -> tuple[Expr, lis
         pairs = [replace(p, open_axes=p.open_axes[::-1]) for p in pairs]
     first = pairs[0]
     taken = (network.factors[first.first], network.factors[first.second])
-    pair = Network(taken, first.open_axes, network.sizes, 1.0, network.precision)
+    pair = replace(network, factors=taken, out=first.open_axes, scale=1.0)
     return _node(trimmed(pair)), pairs
 
 
@@ -212,7 +212,7 @@ def with_core(network: Network) -> Network:
     out = tuple(dict.fromkeys(network.out))
     if not all(any(a in f.axes for f in network.factors) for a in out):
         out = tuple(a for a in out if any(a in f.axes for f in network.factors))
-    core = Network(network.factors, out, network.sizes, 1.0, network.precision)
+    core = replace(network, out=out, scale=1.0)
     return trimmed(replace(network, factors=(Factor(_node(trimmed(core)), out),)))
 
 
@@ -247,4 +247,4 @@ def outer_parts(terms: Sum) -> Network | None:
 
 def _part(term: Network, axes: set[Axis], members: list[Factor]) -> Network:
     out = tuple(dict.fromkeys(a for a in term.out if a in axes))
-    return trimmed(Network(tuple(members), out, term.sizes, 1.0, term.precision))
+    return trimmed(replace(term, factors=tuple(members), out=out, scale=1.0))
