@@ -9,7 +9,7 @@ branch cut, an essential singularity, or another singularity inside of the large
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -126,19 +126,29 @@ def value_at(function: Expr, z: Any) -> Any:
         KeyError: an operation is not known as an analytic function.
         ArithmeticError, ValueError: there is no value.
     """
-    mp = _context()
     values: dict[Expr, Any] = {}
     for node in topological([function]):
         if node.op is argument:
             values[node] = z
-        elif node.op is literal:
-            values[node] = number(mp, node.params["value"].value)
-        elif node.op is limit_op:
-            values[node] = _limit_at(node, values[node.args[0]])
-        else:
-            operands = [values[a] for a in node.args]
-            values[node] = ANALYTIC[node.op](mp, *operands, **node.params)
+            continue
+        known = _values.setdefault(node, {})
+        if z not in known:
+            known[z] = _computed(node, [values[a] for a in node.args])
+        values[node] = known[z]
     return values[function]
+
+
+_values: weakref.WeakKeyDictionary[Expr, dict[Any, Any]] = weakref.WeakKeyDictionary()
+"""Functions of one program share most of their parts, and the points they are looked at."""
+
+
+def _computed(node: Expr, operands: Sequence[Any]) -> Any:
+    mp = _context()
+    if node.op is literal:
+        return number(mp, node.params["value"].value)
+    if node.op is limit_op:
+        return _limit_at(node, *operands)
+    return ANALYTIC[node.op](mp, *operands, **node.params)
 
 
 def _limit_at(node: Expr, z: Any) -> Any:
@@ -243,6 +253,8 @@ def laurent(function: Expr, centre: float) -> Series | None:
 def _laurent(function: Expr, centre: float) -> Series | None:
     for radius in RADII:
         try:
+            if not _is_single_valued(function, centre, radius):
+                continue
             found = _fourier(_on_circle(function, centre, radius))
             if _sums_to(function, centre, radius, found):
                 return _series(found, radius)
@@ -251,6 +263,13 @@ def _laurent(function: Expr, centre: float) -> Series | None:
         except (ArithmeticError, ValueError, TypeError):
             continue
     return None
+
+
+def _is_single_valued(function: Expr, centre: float, radius: float) -> bool:
+    """Whether both ways round the centre, through conjugate values, end in the same value."""
+    mp = _context()
+    ends = [value_at(function, mp.mpf(centre) + sign * radius) for sign in (1, -1)]
+    return all(abs(mp.im(v)) <= CERTAIN * abs(v) for v in ends)
 
 
 def _on_circle(function: Expr, centre: float, radius: float) -> list[Any]:
@@ -266,14 +285,18 @@ def _roots() -> list[Any]:
 
 def _fourier(values: list[Any]) -> dict[int, Any]:
     """Coefficients times the power of the radius, of a function that is real on the real axis."""
-    mp, roots = _context(), _roots()
+    mp = _context()
     weighted = [v * (1 if i in (0, POINTS // 2) else 2) / POINTS for i, v in enumerate(values)]
     parts = [mp.re(v) for v in weighted] + [mp.im(v) for v in weighted]
-    found = {}
-    for k in range(LOWEST - 2, HIGHEST):
-        turned = [roots[k * i % POINTS] for i in range(len(values))]
-        found[k] = mp.fdot(parts, [mp.re(r) for r in turned] + [mp.im(r) for r in turned])
-    return found
+    return {k: mp.fdot(parts, _turned(k)) for k in range(LOWEST - 2, HIGHEST)}
+
+
+@cache
+def _turned(k: int) -> list[Any]:
+    """The `k`-th powers of the roots of unity in the upper half, real and imaginary parts."""
+    mp, roots = _context(), _roots()
+    turned = [roots[k * i % POINTS] for i in range(POINTS // 2 + 1)]
+    return [mp.re(r) for r in turned] + [mp.im(r) for r in turned]
 
 
 INSIDE = (0.25 + 0.4375j, -0.4375 + 0.125j)
