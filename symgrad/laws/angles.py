@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from symgrad.expr import Expr, captured, div, mul
@@ -18,7 +17,7 @@ from symgrad.structure import entries, is_nonnegative, sums_to_one
 def angle_between_unit_vectors(e: Expr) -> Expr | None:
     """arccos(u · v) = 2 arctan2(|u - v|, |u + v|) for unit vectors u and v (W. Kahan)"""
     found = _inner_product(e.args[0])
-    if found is None or not jax.dtypes.issubdtype(e.dtype, np.floating):
+    if found is None or not e.type.real:
         return None
     u, v, axis = found
     if not (_is_unit(u, axis) and _is_unit(v, axis)):

@@ -51,8 +51,7 @@ Operands = list[Kind]
 
 def _own_kind(e: Expr, operands: Operands) -> Kind:
     rule = KINDS.get(e.op)
-    real = not isinstance(e.type, tuple) and np.issubdtype(e.dtype, np.floating)
-    real |= not isinstance(e.type, tuple) and e.dtype.name == "bfloat16"
+    real = not isinstance(e.type, tuple) and e.type.real
     return rule(e, operands) if rule is not None and real else Kind.PLAIN
 
 

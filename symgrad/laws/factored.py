@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, div, mul, sub
 from symgrad.laws.exponential import Kind, kind, plus_square
 from symgrad.laws.norms import length_of_square
@@ -23,15 +20,11 @@ CANCELS = "the difference of two probabilities near 1"
 LARGEST_PRODUCT = 8
 
 
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
 @rewrites(log, log_abs, exact=False, protects="squares that leave the range of numbers")
 def log_of_number_and_square(e: Expr) -> Expr | None:
     """log(c + k x²) = log(c) + log(1 + (√(k / c) x)²) for positive numbers c and k"""
     found = plus_square(e.args[0])
-    if found is None or not _is_real(e):
+    if found is None or not e.type.real:
         return None
     c, x = found
     return log1p_square(x) if c == 1 else log1p_square(x) + math.log(c)
@@ -66,7 +59,7 @@ def log_of_plain_product(e: Expr) -> Expr | None:
     if inner.op is geometric_mean:
         x, y = inner.args
         return e.op(x * y) / 2
-    if inner.op not in (mul, div) or kind(inner) is not Kind.PLAIN or not _is_real(e):
+    if inner.op not in (mul, div) or kind(inner) is not Kind.PLAIN or not e.type.real:
         return None
     above, below = _plain_factors(inner)
     varying = [f for f in (*above, *below) if number(f) is None]

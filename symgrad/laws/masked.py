@@ -34,7 +34,7 @@ _masked: weakref.WeakKeyDictionary[Expr, bool] = weakref.WeakKeyDictionary()
 
 
 def _own_masked(e: Expr, operands: list[bool]) -> bool:
-    if isinstance(e.type, tuple) or not e.type.inexact or e.dtype.kind == "c":
+    if isinstance(e.type, tuple) or not e.type.real:
         return False
     rule = MASKED.get(e.op)
     return rule is not None and rule(e, operands)

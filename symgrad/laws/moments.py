@@ -7,9 +7,6 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, Type, add, mul, sub
 from symgrad.laws.terms import Term, factors, scaled, terms, total, without_repetition
 from symgrad.ops.contract import is_einsum
@@ -74,10 +71,6 @@ def _is_zero(sum: float, scale: float) -> bool:
     return abs(sum) <= 1e-14 * abs(scale)
 
 
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
 def _merged(parts: list[Term], type: Type) -> Iterator[Expr]:
     """What takes the place of a sum of products, in each way that merges two or three terms."""
     products = [_product(p) for p in parts]
@@ -99,7 +92,7 @@ def _with_others(found: Term, parts: list[Term], merged: tuple[int, ...], type: 
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def sums_of_products(e: Expr) -> Expr | None:
     """Σx² + Σy² - 2 Σxy = Σ(x - y)² and Σxy - n mean(x) mean(y) = Σ(x - mean(x))(y - mean(y))"""
-    parts = terms(e) if _is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or len(parts) < 2:
         return None
     found = next(_merged(parts, e.type), None)

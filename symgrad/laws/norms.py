@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
@@ -38,10 +37,6 @@ LARGEST_HYPOT = 4
 MOVES = (broadcast, reshape_op, convert_op)
 
 
-def _is_real(x: Expr) -> bool:
-    return jnp.issubdtype(x.dtype, np.floating)
-
-
 def _squared(e: Expr) -> Expr | None:
     """x of x²."""
     if e.op is square or (e.op is mul and e.args[0] is e.args[1]):
@@ -53,7 +48,7 @@ def squared_length(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes."""
     if e.op is reduce_sum and (x := _squared(e.args[0])) is not None:
         return norm(x, axes=e.params["axes"])
-    if e.op is reduce_sum and e.args[0].op is convert_op and _is_real(e.args[0].args[0]):
+    if e.op is reduce_sum and e.args[0].op is convert_op and e.args[0].args[0].type.real:
         # Half precision is added up in single.
         x = _squared(e.args[0].args[0])
         return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
@@ -67,7 +62,7 @@ def squared_length(e: Expr) -> Expr | None:
 
 def length_of_square(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes or written out."""
-    if not _is_real(e):
+    if not e.type.real:
         return None
     found = squared_length(e)
     return _hypotenuse(e) if found is None else found
@@ -75,7 +70,7 @@ def length_of_square(e: Expr) -> Expr | None:
 
 def _root(e: Expr) -> Expr | None:
     """The square root of `e` as a length, if it is one."""
-    if not _is_real(e):
+    if not e.type.real:
         return None
     if e.op in MOVES:
         (x,) = e.args
@@ -164,7 +159,7 @@ def direction_from_quotient(e: Expr) -> Expr | None:
     return direction(x, y, size) if x.shape == y.shape else None
 
 
-@equation(exact=False, when=_is_real, protects=SQUARES)
+@equation(exact=False, when=lambda x: x.type.real, protects=SQUARES)
 def root_of_square(x):
     return sqrt(square(x)), length(x)
 
@@ -173,7 +168,7 @@ def root_of_square(x):
 def root_of_even_power(e: Expr) -> Expr | None:
     """√x²ⁿ = |x|ⁿ"""
     (x,) = e.args
-    if x.op is not integer_power_op or x.params["exponent"] % 2 or not _is_real(x):
+    if x.op is not integer_power_op or x.params["exponent"] % 2 or not x.type.real:
         return None
     half = x.params["exponent"] // 2
     return integer_power(length(x.args[0]) if half % 2 else x.args[0], half)
@@ -184,7 +179,7 @@ def power_of_one_half(e: Expr) -> Expr | None:
     """x^½ = √x and x^-½ = 1/√x for x that is not negative"""
     x, exponent = e.args
     value = literal_value(exponent)
-    if value is None or abs(value) != 0.5 or not _is_real(x) or not is_nonnegative(x):
+    if value is None or abs(value) != 0.5 or not x.type.real or not is_nonnegative(x):
         return None
     return sqrt(x) if value > 0 else rsqrt(x)
 

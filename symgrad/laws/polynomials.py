@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, argument, captured
 from symgrad.laws.terms import Term, factors, number, scaled, terms, total
 from symgrad.ops.pointwise import (
@@ -27,11 +24,6 @@ MOVES = (slice_, reshape_op, broadcast)
 POWERS = (difference_of_squares, difference_of_powers)
 
 Key = tuple[int, ...]
-
-
-def is_real(e: Expr) -> bool:
-    """Whether the dtype is that of real numbers, not of complex ones or integers."""
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
 
 
 def is_given(e: Expr) -> bool:

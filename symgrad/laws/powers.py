@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from symgrad.expr import Expr, Type, add, constant, mul, sub
-from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, is_real, key
+from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, key
 from symgrad.laws.terms import LONGEST, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
@@ -37,7 +37,7 @@ def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def difference_of_equal_powers(e: Expr) -> Expr | None:
     """x² - y² = (x - y) (x + y), and so for higher powers"""
-    parts = terms(e) if is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or len(parts) != 2 or parts[0][0] * parts[1][0] > 0:
         return None
     (c, first), (d, second) = parts
@@ -109,7 +109,7 @@ def powers_with_common_terms(e: Expr) -> Expr | None:
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def like_terms_of_opposite_sign(e: Expr) -> Expr | None:
     """(a + b + c) / 2 - a = (b + c - a) / 2, added up without an error"""
-    parts = expanded(e) if is_real(e) else None
+    parts = expanded(e) if e.type.real else None
     if parts is None or len(parts) < 3:
         return None
     signs: dict[Key, set[bool]] = {}

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
 from symgrad.laws.exponential import doubled_hyperbolic
@@ -39,10 +36,6 @@ LARGEST_POWER = 3
 """By so many factors a number is divided one after the other."""
 
 
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
 # Exponentials
 
 
@@ -50,7 +43,7 @@ def _is_real(e: Expr) -> bool:
 def sech_from_reciprocal(e: Expr) -> Expr | None:
     """a / (b cosh(x)) = (a / b) sech(x) for numbers a and b, also where cosh is written out"""
     top, (b, bottom) = number(e.args[0]), scaled(e.args[1])
-    if top is None or not _is_real(e):
+    if top is None or not e.type.real:
         return None
     doubled = doubled_hyperbolic(bottom)
     if doubled is not None and doubled[0] is cosh:
@@ -62,7 +55,7 @@ def sech_from_reciprocal(e: Expr) -> Expr | None:
 def logistic_from_weighted_exponentials(e: Expr) -> Expr | None:
     """a eˣ / (b eˣ + c) = (a / b) logistic(x + log(b / c)) for positive numbers b and c"""
     a, top = _exponential(e.args[0])
-    parts = _exponentials(e.args[1]) if top is not None and _is_real(e) else None
+    parts = _exponentials(e.args[1]) if top is not None and e.type.real else None
     if top is None or parts is None or len(parts) != 2 or any(c <= 0 for c, _ in parts):
         return None
     exponents = [x for _, x in parts]
@@ -109,7 +102,7 @@ def mean_weighted_by_exponentials(e: Expr) -> Expr | None:
     whole = bottom
     while whole.op in MOVES:
         (whole,) = whole.args
-    if whole.op is not reduce_sum or len(whole.params["axes"]) != 1 or not _is_real(e):
+    if whole.op is not reduce_sum or len(whole.params["axes"]) != 1 or not e.type.real:
         return None
     (weights,), (axis,) = whole.args, whole.params["axes"]
     if weights.op is not exp:
@@ -186,7 +179,7 @@ def division_by_a_power(e: Expr) -> Expr | None:
     """
     top, bottom = e.args
     factor, inner = scaled(bottom)
-    if not _is_real(e) or not 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
+    if not e.type.real or not 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
         return None
     found = _power(inner)
     if found is None or uniform_value(found[0]) is not None:
@@ -226,7 +219,7 @@ def _times_power(top: Expr, inverse: Expr, exponent: int) -> Expr:
 def cosine_of_an_angle(e: Expr) -> Expr | None:
     """x·y / (|x| |y|) = (x / |x|)·(y / |y|)"""
     top, bottom = e.args
-    if not _is_real(e) or top.op is not einsum_op or any(x.ndim != 1 for x in top.args):
+    if not e.type.real or top.op is not einsum_op or any(x.ndim != 1 for x in top.args):
         return None
     parts, operands = factors(bottom) or [], list(top.args)
     rest = []
@@ -247,7 +240,7 @@ def cosine_of_an_angle(e: Expr) -> Expr | None:
 def root_of_a_product(e: Expr) -> Expr | None:
     """√(x y) = √|x| √|y| where x and y have the same sign"""
     (inner,) = e.args
-    if inner.op is not mul or not _is_real(e):
+    if inner.op is not mul or not e.type.real:
         return None
     x, y = inner.args
     plain = x is not y and number(x) is None and number(y) is None and x.shape == y.shape
@@ -258,7 +251,7 @@ def root_of_a_product(e: Expr) -> Expr | None:
 def root_of_a_difference(e: Expr) -> Expr | None:
     """√(x² - c), scaled by x"""
     (inner,) = e.args
-    if inner.op is not sub or not _is_real(e):
+    if inner.op is not sub or not e.type.real:
         return None
     power, c = inner.args
     return root_of_square_plus(power.args[0], -c) if _is_square(power) else None
@@ -275,7 +268,7 @@ def _is_square(e: Expr) -> bool:
 def share_of_a_sum(e: Expr) -> Expr | None:
     """x / (x + c), whose slope is c / (x + c)²"""
     top, bottom = e.args
-    if bottom.op is not add or top not in bottom.args or not _is_real(e):
+    if bottom.op is not add or top not in bottom.args or not e.type.real:
         return None
     c = bottom.args[1] if bottom.args[0] is top else bottom.args[0]
     return None if c is top or uniform_value(top) is not None else share(top, c)
@@ -285,7 +278,7 @@ def share_of_a_sum(e: Expr) -> Expr | None:
 def product_over_a_sum(e: Expr) -> Expr | None:
     """x y / (x + c) = x / (x + c) y, whose parts stay in between"""
     top, bottom = e.args
-    parts = factors(top) if top.op is mul and bottom.op is add and _is_real(e) else None
+    parts = factors(top) if top.op is mul and bottom.op is add and e.type.real else None
     shared = [p for p in parts or () if p in bottom.args and uniform_value(p) is None]
     if parts is None or not shared:
         return None
@@ -293,7 +286,7 @@ def product_over_a_sum(e: Expr) -> Expr | None:
     return shared[0] / bottom * product(parts)
 
 
-@equation(exact=True, protects=CANCELS, when=lambda x: _is_real(x))
+@equation(exact=True, protects=CANCELS, when=lambda x: x.type.real)
 def softsign_from_quotient(x, c):
     return x / (abs_(x) + c), softsign(x, c)
 
@@ -302,7 +295,7 @@ def softsign_from_quotient(x, c):
 def quotient_by_hypotenuse(e: Expr) -> Expr | None:
     """x / √(c + x²), whose slope is c / (c + x²)^³⁄₂"""
     x, root = e.args
-    inner = root.args[0] if root.op is sqrt and _is_real(e) else None
+    inner = root.args[0] if root.op is sqrt and e.type.real else None
     if inner is None or inner.op is not add:
         return None
     for power, c in (inner.args, inner.args[::-1]):

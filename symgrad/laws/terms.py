@@ -7,8 +7,6 @@ import math
 import operator
 from collections.abc import Sequence
 
-import numpy as np
-
 from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
 from symgrad.ops.shape import broadcast, full, uniform_value
 
@@ -23,7 +21,7 @@ do not apply."""
 def number(e: Expr) -> float | None:
     """The finite real number that `e` is everywhere, None if it is not one."""
     value = uniform_value(e)
-    if value is None or not e.type.inexact or np.iscomplexobj(value):
+    if value is None or not e.type.real:
         return None
     return float(value) if math.isfinite(value) else None
 
