@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
+from symgrad.laws.terms import squared
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
@@ -37,20 +38,13 @@ LARGEST_HYPOT = 4
 MOVES = (broadcast, reshape_op, convert_op)
 
 
-def _squared(e: Expr) -> Expr | None:
-    """x of x²."""
-    if e.op is square or (e.op is mul and e.args[0] is e.args[1]):
-        return e.args[0]
-    return None
-
-
 def squared_length(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes."""
-    if e.op is reduce_sum and (x := _squared(e.args[0])) is not None:
+    if e.op is reduce_sum and (x := squared(e.args[0])) is not None:
         return norm(x, axes=e.params["axes"])
     if e.op is reduce_sum and e.args[0].op is convert_op and e.args[0].args[0].type.real:
         # Half precision is added up in single.
-        x = _squared(e.args[0].args[0])
+        x = squared(e.args[0].args[0])
         return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
     if e.op is einsum_op and len(e.args) == 2 and e.args[0] is e.args[1]:
         first, second = e.params["indices"]
@@ -83,7 +77,7 @@ def _root(e: Expr) -> Expr | None:
 
 def _scaled_root(e: Expr) -> Expr | None:
     """√(c Σx²) = √c √Σx² for a literal c > 0; √x² = |x|"""
-    if (x := _squared(e)) is not None:
+    if (x := squared(e)) is not None:
         return length(x)
     for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
         scale = literal_value(factor)
@@ -117,11 +111,11 @@ def _hypotenuse(e: Expr) -> Expr | None:
 
 def _scaled_square(e: Expr) -> Expr | None:
     """√c x of c x² for a literal c > 0."""
-    if (x := _squared(e)) is not None or e.op not in (mul, div):
+    if (x := squared(e)) is not None or e.op not in (mul, div):
         return x
     for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
         scale = literal_value(factor)
-        if scale is not None and 0 < scale < np.inf and (x := _squared(rest)) is not None:
+        if scale is not None and 0 < scale < np.inf and (x := squared(rest)) is not None:
             return e.op(x, constant(math.sqrt(float(scale)), e.dtype))
     return None
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, Type, add, constant, mul, sub
+from symgrad.expr import Expr, Type, add, constant, sub
 from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, key
-from symgrad.laws.terms import LONGEST, product, terms, total
+from symgrad.laws.terms import LONGEST, power_of, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
     exact_sum,
     integer_power,
-    integer_power_op,
     square,
 )
 from symgrad.pattern import rewrites
@@ -21,15 +20,10 @@ PROTECTS = "cancellation"
 def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
     """A term as a power of something, its sign left out."""
     size = abs(c)
-    if node.op is square or node.op is integer_power_op:
-        exponent = 2 if node.op is square else node.params["exponent"]
-        base = node.args[0]
-    elif node.op is mul and node.args[0] is node.args[1]:
-        exponent, base = 2, node.args[0]
-    else:
+    found = power_of(node)
+    if found is None:
         return None
-    if exponent < 2:
-        return None
+    base, exponent = found
     root = round(size ** (1 / exponent))
     return (base if size == 1 else base * root, exponent) if root**exponent == size else None
 

@@ -8,7 +8,17 @@ from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
 from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import Term, factors, number, product, scaled, terms, total
+from symgrad.laws.terms import (
+    Term,
+    factors,
+    number,
+    power_of,
+    product,
+    scaled,
+    squared,
+    terms,
+    total,
+)
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
 from symgrad.ops.norm import norm
@@ -18,7 +28,6 @@ from symgrad.ops.pointwise import (
     exp,
     expm1,
     integer_power,
-    integer_power_op,
     logistic,
     sqrt,
     square,
@@ -165,10 +174,7 @@ def _power(e: Expr) -> tuple[Expr, int] | None:
         return None if found is None else (e.op(found[0], **e.params), found[1])
     if (length := length_of_square(e)) is not None:
         return length, 2
-    if _is_square(e):
-        return e.args[0], 2
-    exponent = e.params["exponent"] if e.op is integer_power_op else 0
-    return (e.args[0], exponent) if exponent > 1 else None
+    return power_of(e)
 
 
 @rewrites(div, exact=False, protects=OVERFLOW)
@@ -254,11 +260,8 @@ def root_of_a_difference(e: Expr) -> Expr | None:
     if inner.op is not sub or not e.type.real:
         return None
     power, c = inner.args
-    return root_of_square_plus(power.args[0], -c) if _is_square(power) else None
-
-
-def _is_square(e: Expr) -> bool:
-    return e.op is square or (e.op is mul and e.args[0] is e.args[1])
+    x = squared(power)
+    return None if x is None else root_of_square_plus(x, -c)
 
 
 # Shares
@@ -299,6 +302,6 @@ def quotient_by_hypotenuse(e: Expr) -> Expr | None:
     if inner is None or inner.op is not add:
         return None
     for power, c in (inner.args, inner.args[::-1]):
-        if _is_square(power) and power.args[0] is x:
+        if squared(power) is x:
             return over_hypotenuse(x, c)
     return None

@@ -9,13 +9,12 @@ import numpy as np
 from symgrad.expr import Expr, Op, add, div, mul, sub
 from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import are_opposite, number, scaled, terms, total
+from symgrad.laws.terms import are_opposite, number, power_of, scaled, squared, terms, total
 from symgrad.ops.pointwise import (
     cosh,
     exp,
     expm1,
     integer_power,
-    integer_power_op,
     log,
     log1p,
     logistic,
@@ -65,18 +64,13 @@ def _root_of_square(e: Expr) -> Expr | None:
     factor, inner = scaled(e)
     if factor <= 0:
         return None
-    base = _squared(inner)
+    base = squared(inner)
     if base is None and inner.op is div:
-        above, below = (_squared(a) for a in inner.args)
+        above, below = (squared(a) for a in inner.args)
         base = None if above is None or below is None else above / below
     if base is None:
         return None
     return base if factor == 1 else total([(math.sqrt(factor), base)], base.type)
-
-
-def _squared(e: Expr) -> Expr | None:
-    known = e.op is square or (e.op is mul and e.args[0] is e.args[1])
-    return e.args[0] if known else None
 
 
 @rewrites(log1p, exact=False, protects=OVERFLOW)
@@ -94,25 +88,17 @@ def quotient_by_one_plus_square(e: Expr) -> Expr | None:
     if parts is None or len(parts) != 2 or number(e.args[0]) is not None:
         return None
     (b, one), (c, power) = parts if parts[0][1] is None else parts[::-1]
-    if one is not None or power is None or _squared(power) is not x or min(b, c) <= 0:
+    if one is not None or power is None or squared(power) is not x or min(b, c) <= 0:
         return None
     u = total([(math.sqrt(c / b), x)], x.type)
     return total([(a / math.sqrt(b * c), over_one_plus_square(u))], e.type)
-
-
-def _power(e: Expr) -> tuple[Expr, int] | None:
-    """The base and exponent of a power that may overflow."""
-    if (x := _squared(e)) is not None:
-        return x, 2
-    exponent = e.params["exponent"] if e.op is integer_power_op else 0
-    return (e.args[0], exponent) if exponent > 1 else None
 
 
 @rewrites(div, exact=False, protects=OVERFLOW)
 def saturating_quotient(e: Expr) -> Expr | None:
     """xⁿ / (c + xⁿ) for c ≥ 0 is 1 / (1 + c / xⁿ) for large x"""
     top, bottom = e.args
-    power = _power(top) if e.type.real else None
+    power = power_of(top) if e.type.real else None
     parts = terms(bottom) if power is not None else None
     if power is None or parts is None or (1.0, top) not in parts or len(parts) != 2:
         return None
@@ -145,7 +131,7 @@ def product_from_logarithms(e: Expr) -> Expr | None:
 @rewrites(square, mul, exact=False, protects=ZERO)
 def square_of_a_root(e: Expr) -> Expr | None:
     """(√x)² = x for x that is not negative"""
-    root = _squared(e)
+    root = squared(e)
     if root is None or root.op is not sqrt or not e.type.real:
         return None
     (x,) = root.args

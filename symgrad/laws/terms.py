@@ -8,6 +8,7 @@ import operator
 from collections.abc import Sequence
 
 from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
+from symgrad.ops.pointwise import integer_power_op, square
 from symgrad.ops.shape import broadcast, full, uniform_value
 
 Term = tuple[float, Expr | None]
@@ -155,6 +156,20 @@ def factors(e: Expr) -> list[Expr] | None:
 def product(parts: Sequence[Expr]) -> Expr:
     """The product of at least one factor."""
     return functools.reduce(operator.mul, parts)
+
+
+def squared(e: Expr) -> Expr | None:
+    """x of x², written as a square or as x * x."""
+    is_square = e.op is square or (e.op is mul and e.args[0] is e.args[1])
+    return e.args[0] if is_square else None
+
+
+def power_of(e: Expr) -> tuple[Expr, int] | None:
+    """The base and the exponent, at least 2, of a power with a whole exponent."""
+    if (x := squared(e)) is not None:
+        return x, 2
+    exponent = e.params["exponent"] if e.op is integer_power_op else 0
+    return (e.args[0], exponent) if exponent > 1 else None
 
 
 def are_opposite(x: Expr, y: Expr) -> bool:
