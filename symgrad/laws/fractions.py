@@ -41,7 +41,8 @@ def sum_of_fractions(e: Expr) -> Expr | None:
         return None
     common = fold(lambda found, f: found | Counter(f.below), known, Counter[Expr]())
     numerator = _numerator(known, common)
-    if numerator is None or not _is_better(numerator, known):
+    # A number over a product rounds less everywhere; other quotients need not.
+    if numerator is None or _degree(numerator) > 0:
         return None
     above = total(numerator, e.type.with_shape(_shape(common)))
     return fold(div, common.elements(), above)
@@ -92,8 +93,3 @@ def _multiplied(parts: Sequence[Term]) -> Term:
 
 def _degree(parts: Sequence[Term]) -> int:
     return max(len(key(node)) for _, node in parts)
-
-
-def _is_better(numerator: Sequence[Term], fractions: Sequence[Fraction]) -> bool:
-    """Whether the fraction rounds less everywhere; a number over a product always does."""
-    return _degree(numerator) == 0

@@ -38,6 +38,6 @@ squared_deviations = Op(
     Custom(pullback=_pullback, pushforward=_pushforward),
     params=("axes",),
     flops=lambda e: 5 * e.args[0].type.size,
-    helpers=(accurate.squared_deviations,),
+    helpers=(accurate.centered, accurate.squared_deviations),
 )
 """Σ (x - mean(x))² over axes."""
