@@ -380,6 +380,12 @@ PROGRAMS = [
         (3,),
     ),
     fires(
+        angles.angle_between_unit_vectors,
+        lambda x, y: jnp.arccos(x / jnp.linalg.norm(x) @ (y / jnp.linalg.norm(y))),
+        (3,),
+        (3,),
+    ),
+    fires(
         blocks.comparison_of_bounded_integers, lambda x: jnp.where(jnp.arange(3) < 0, 1.0, x), (3,)
     ),
     fires(

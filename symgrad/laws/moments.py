@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from symgrad.expr import Expr, Type, add, mul, sub
 from symgrad.laws.terms import Term, factors, scaled, terms, total, without_repetition
-from symgrad.ops.contract import is_einsum
+from symgrad.ops.contract import inner_axes, is_einsum
 from symgrad.ops.moments import centered, squared_deviations
 from symgrad.ops.pointwise import square
 from symgrad.ops.shape import broadcast, reduce_sum
@@ -55,12 +55,8 @@ def _product(term: Term) -> Product | None:
 
 
 def _inner_product(coefficient: float, e: Expr) -> Product | None:
-    if len(e.args) != 2 or len({a.dtype for a in (*e.args, e)}) != 1:
-        return None
-    first, second = e.params["indices"]
-    axes = tuple(i for i, name in enumerate(first) if name not in e.params["out"])
-    kept = tuple(name for name in first if name in e.params["out"])
-    if first != second or kept != tuple(e.params["out"]) or len(set(first)) != len(first):
+    axes = inner_axes(e)
+    if axes is None:
         return None
     (a, x), (b, y) = (scaled(p) for p in e.args)
     return Product(coefficient * a * b, x, y, axes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
 from symgrad.laws.terms import squared
-from symgrad.ops.contract import einsum_op
+from symgrad.ops.contract import inner_axes
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
     arctan2,
@@ -46,12 +46,8 @@ def squared_length(e: Expr) -> Expr | None:
         # Half precision is added up in single.
         x = squared(e.args[0].args[0])
         return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
-    if e.op is einsum_op and len(e.args) == 2 and e.args[0] is e.args[1]:
-        first, second = e.params["indices"]
-        if first == second and e.params["out"] == tuple(i for i in first if i in e.params["out"]):
-            axes = tuple(k for k, i in enumerate(first) if i not in e.params["out"])
-            return norm(e.args[0], axes=axes) if e.params["dtype"] is None else None
-    return None
+    axes = inner_axes(e)
+    return norm(e.args[0], axes=axes) if axes is not None and e.args[0] is e.args[1] else None
 
 
 def length_of_square(e: Expr) -> Expr | None:
