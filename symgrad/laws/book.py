@@ -55,7 +55,6 @@ def _rules_of(module: object) -> Phase:
 
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
-TIDY = (*SHAPE, *_rules_of(algebra))
 LIFT = (
     *SHAPE,
     *_rules_of(blocks),

@@ -7,9 +7,9 @@ import math
 from symgrad.expr import Expr, sub
 from symgrad.laws.exponential import plus_square
 from symgrad.laws.norms import length_of_square
+from symgrad.laws.terms import SPREADING
 from symgrad.ops.pointwise import log, logistic, maximum, minimum, softplus
 from symgrad.ops.products import log1p_square
-from symgrad.ops.shape import broadcast, reshape_op
 from symgrad.ops.stable import log1mexp_op, log_abs
 from symgrad.pattern import rewrites
 
@@ -30,7 +30,7 @@ def log_of_number_and_square(e: Expr) -> Expr | None:
 def log_of_squared_length(e: Expr) -> Expr | None:
     """log Σx² = 2 log |x|"""
     (x,) = e.args
-    if x.op in (broadcast, reshape_op):
+    if x.op in SPREADING:
         return None
     length = length_of_square(x)
     return None if length is None else 2 * log(length)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from symgrad.expr import Expr, add, div, sub
-from symgrad.laws.terms import Term, are_opposite, terms, total
+from symgrad.laws.terms import Term, are_opposite, negated, terms, total
 from symgrad.ops.differences import root_minus
 from symgrad.ops.pointwise import (
     arcsinh,
@@ -92,13 +92,9 @@ def arctanh_from_logarithm(e: Expr) -> Expr | None:
     if top is None or bottom is None or (1.0, None) not in top or (1.0, None) not in bottom:
         return None
     x = [t for t in top if t != (1.0, None)]
-    if len(x) != 1 or bottom not in ([(1.0, None), *_negated(x)], [*_negated(x), (1.0, None)]):
+    if len(x) != 1 or bottom not in ([(1.0, None), *negated(x)], [*negated(x), (1.0, None)]):
         return None
     return 2 * arctanh(total(x, e.type))
-
-
-def _negated(parts: Sequence[Term]) -> list[Term]:
-    return [(-c, node) for c, node in parts]
 
 
 @equation(exact=False, protects=PROTECTS)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
-from symgrad.laws.terms import squared
+from symgrad.laws.terms import SPREADING, squared
 from symgrad.ops.contract import inner_axes
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
@@ -25,7 +25,7 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
 )
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op
+from symgrad.ops.shape import reduce_sum
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -35,7 +35,7 @@ LARGEST_HYPOT = 4
 """So many squares, written one by one, become lengths in steps."""
 
 
-MOVES = (broadcast, reshape_op, convert_op)
+MOVES = (*SPREADING, convert_op)
 
 
 def squared_length(e: Expr) -> Expr | None:

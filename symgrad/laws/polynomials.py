@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgrad.expr import Expr, argument, captured
-from symgrad.laws.terms import Term, factors, number, scaled, terms, total
+from symgrad.laws.terms import SPREADING, Term, factors, negated, number, scaled, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
@@ -17,9 +17,9 @@ from symgrad.ops.pointwise import (
     integer_power_op,
     square,
 )
-from symgrad.ops.shape import broadcast, reshape_op, slice_
+from symgrad.ops.shape import slice_
 
-MOVES = (slice_, reshape_op, broadcast)
+MOVES = (slice_, *SPREADING)
 
 POWERS = (difference_of_squares, difference_of_powers)
 
@@ -83,7 +83,7 @@ def difference(a: Expr, b: Expr) -> Expr | None:
     first, second = expanded(a), expanded(b)
     if first is None or second is None:
         return None
-    left = combined([*first, *((-c, node) for c, node in second)])
+    left = combined([*first, *negated(second)])
     if len(left) >= len(first) + len(second) - 1 or not left:
         return None
     shape = a.shape or b.shape

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, Type, add, constant, sub
+from symgrad.expr import Expr, add, constant, sub
 from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, key
-from symgrad.laws.terms import LONGEST, power_of, product, terms, total
+from symgrad.laws.terms import LONGEST, negated, power_of, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
@@ -39,7 +39,7 @@ def difference_of_equal_powers(e: Expr) -> Expr | None:
     if x is None or y is None or x[1] != y[1]:
         return None
     a, b = (x[0], y[0]) if c > 0 else (y[0], x[0])
-    return _power_difference(a, b, x[1], e.type)
+    return _power_difference(a, b, x[1])
 
 
 def _as_power(
@@ -60,7 +60,7 @@ ROOTS = 64
 """Numbers whose roots are a multiple of one over this many are seen as powers."""
 
 
-def _power_difference(x: Expr, y: Expr, exponent: int, type: Type) -> Expr | None:
+def _power_difference(x: Expr, y: Expr, exponent: int) -> Expr | None:
     if exponent == 2:
         return difference_of_squares(x, y)
     return difference_of_powers(x, y, exponent=exponent) if exponent <= LONGEST else None
@@ -73,7 +73,7 @@ def squares_with_common_terms(e: Expr) -> Expr | None:
     first, second = terms(x), terms(y)
     if first is None or second is None:
         return None
-    lower = combined([*first, *((-c, node) for c, node in second)])
+    lower = combined([*first, *negated(second)])
     upper = combined([*first, *second])
     count = len(first) + len(second)
     fewer = min(len(lower), len(upper)) <= count - 2

@@ -5,18 +5,17 @@ from __future__ import annotations
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import factors, number, power_of, product, scaled, squared, total
+from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
 from symgrad.ops.norm import norm
 from symgrad.ops.pointwise import abs_, integer_power, sqrt, square
-from symgrad.ops.shape import broadcast, reshape_op, uniform_value
+from symgrad.ops.shape import uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
 from symgrad.pattern import equation, rewrites
 
 OVERFLOW = "overflow on the way"
 CANCELS = "a slope that is a difference of nearly equal numbers"
-MOVES = (broadcast, reshape_op)
 LARGEST_POWER = 3
 """By so many factors a number is divided one after the other."""
 
@@ -26,9 +25,9 @@ LARGEST_POWER = 3
 
 def _power(e: Expr) -> tuple[Expr, int] | None:
     """A power that may leave the range as its base and exponent."""
-    if e.op in MOVES:
+    if e.op in SPREADING:
         (inner,) = e.args
-        found = _power(inner) if inner.op not in MOVES else None
+        found = _power(inner) if inner.op not in SPREADING else None
         return None if found is None else (e.op(found[0], **e.params), found[1])
     if (length := length_of_square(e)) is not None:
         return length, 2

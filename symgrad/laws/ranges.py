@@ -9,7 +9,17 @@ import numpy as np
 from symgrad.expr import Expr, Op, add, div, mul, sub
 from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import are_opposite, number, power_of, scaled, squared, terms, total
+from symgrad.laws.polynomials import MOVES
+from symgrad.laws.terms import (
+    SPREADING,
+    are_opposite,
+    number,
+    power_of,
+    scaled,
+    squared,
+    terms,
+    total,
+)
 from symgrad.ops.pointwise import (
     cosh,
     exp,
@@ -155,7 +165,7 @@ def product_from_sum_of_logarithms(e: Expr) -> Expr | None:
 def _of_logarithm(e: Expr) -> Expr | None:
     """x of log(x), entries of which may have been moved."""
     moves = []
-    while e.op in (slice_, reshape_op, broadcast):
+    while e.op in MOVES:
         moves.append(e)
         (e,) = e.args
     if e.op is not log:
@@ -175,7 +185,7 @@ def product_of_the_other_factors(e: Expr) -> Expr | None:
     if top.op is cumprod and top.args[0] is x:
         return shifted(top, top.params["axis"], forward=not top.params["reverse"], fill=1)
     whole = top
-    while whole.op in (broadcast, reshape_op):
+    while whole.op in SPREADING:
         (whole,) = whole.args
     if whole.op is not reduce_prod:
         return None

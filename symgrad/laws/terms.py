@@ -9,10 +9,13 @@ from collections.abc import Sequence
 
 from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
 from symgrad.ops.pointwise import integer_power_op, square
-from symgrad.ops.shape import broadcast, full, uniform_value
+from symgrad.ops.shape import broadcast, full, reshape_op, uniform_value
 
 Term = tuple[float, Expr | None]
 """A coefficient and what it multiplies; None stands for 1."""
+
+SPREADING = (broadcast, reshape_op)
+"""How the result of a reduction comes to stand beside the entries it was made of."""
 
 LONGEST = 8
 """Sums and products with more parts are not looked into: laws have to say quickly that they
@@ -93,6 +96,10 @@ def _times(size: float, node: Expr | None, type: Type) -> Expr:
     if inverse.is_integer() and not size.is_integer():
         return node / inverse
     return node if size == 1 else node * size
+
+
+def negated(parts: Sequence[Term]) -> list[Term]:
+    return [(-c, node) for c, node in parts]
 
 
 def without_repetition(parts: Sequence[Term]) -> tuple[list[Term], Expr] | None:

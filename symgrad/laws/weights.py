@@ -6,15 +6,13 @@ import math
 
 from symgrad.expr import Expr, add, div
 from symgrad.laws.exponential import doubled_hyperbolic
-from symgrad.laws.terms import Term, factors, number, product, scaled, terms, total
+from symgrad.laws.terms import SPREADING, Term, factors, number, product, scaled, terms, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pointwise import cosh, exp, expm1, logistic
 from symgrad.ops.reduce import softmax
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op
 from symgrad.ops.stable import sech
 from symgrad.pattern import rewrites
-
-MOVES = (broadcast, reshape_op)
 
 
 @rewrites(div, exact=False, protects="overflow on the way")
@@ -78,7 +76,7 @@ def mean_weighted_by_exponentials(e: Expr) -> Expr | None:
     """Σ exp(x) y / Σ exp(x) = Σ softmax(x) y"""
     (a, top), (b, bottom) = (scaled(x) for x in e.args)
     whole = bottom
-    while whole.op in MOVES:
+    while whole.op in SPREADING:
         (whole,) = whole.args
     if whole.op is not reduce_sum or len(whole.params["axes"]) != 1 or not e.type.real:
         return None

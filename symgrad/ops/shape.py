@@ -345,6 +345,12 @@ def spread(x: Expr, shape: Shape) -> Expr:
     return broadcast(x, shape=shape, axes=()) if shape else x
 
 
+def stretched(x: Expr, shape: Shape) -> Expr:
+    """`x` broadcast by NumPy's rules."""
+    axes = tuple(range(len(shape) - x.ndim, len(shape)))
+    return x if x.shape == shape else broadcast(x, shape=shape, axes=axes)
+
+
 def expand(x: Expr, axes: tuple[int, ...], shape: Shape) -> Expr:
     """Put back the axes a reduction removed: the result has `shape`."""
     kept = tuple(i for i in range(len(shape)) if i not in axes)
