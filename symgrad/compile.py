@@ -20,11 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from symgrad.derive import pushforward
+from symgrad.derive import instantiate, pushforward
 from symgrad.emit.source import Program, emit
 from symgrad.expr import Expr, Type, fresh
 from symgrad.laws.book import phases, prepared
-from symgrad.ops.bodies import instantiate
 from symgrad.ops.calls import has_custom
 from symgrad.ops.varying import with_casts
 from symgrad.rewrite import simplify

@@ -261,7 +261,7 @@ def _push(node: Expr, tangents: tuple[Any, ...], origins: Mapping[Expr, Origin])
             if all(tangents[i] is None for i in varying):
                 return None
             return node.op(
-                *(_instantiate(tangents[i], a) if i in varying else a for i, a in enumerate(args)),
+                *(instantiate(tangents[i], a) if i in varying else a for i, a in enumerate(args)),
                 **node.params,
             )
         case Multilinear():
@@ -365,7 +365,7 @@ def _total(terms: Sequence[Expr]) -> Slot:
     return total
 
 
-def _instantiate(tangent: Slot, operand: Expr) -> Expr:
+def instantiate(tangent: Slot, operand: Expr) -> Expr:
     """Operands that are jointly linear need their zeros written out (`concatenate`, `pad`)."""
     return zeros(operand.type) if tangent is None else tangent
 

@@ -57,6 +57,11 @@ class Type:
         """Whether values of this type can carry a derivative."""
         return jax.dtypes.issubdtype(self.dtype, np.inexact)
 
+    @property
+    def real(self) -> bool:
+        """Whether values of this type are floating-point numbers that are not complex."""
+        return jax.dtypes.issubdtype(self.dtype, np.floating)
+
     def with_shape(self, shape: Shape) -> Type:
         return Type(tuple(shape), self.dtype, self.weak)
 

@@ -31,6 +31,7 @@ from symgrad.laws import (
     blocks,
     cancel,
     cholesky,
+    dead,
     determinants,
     entropy,
     factored,
@@ -46,11 +47,13 @@ from symgrad.laws import (
     moments,
     norms,
     powers,
+    products,
     quotients,
     ranges,
     shape,
     spectral,
     tails,
+    weights,
 )
 from symgrad.ops.pointwise import select
 from symgrad.ops.shape import reshape, reshape_op
@@ -380,6 +383,12 @@ PROGRAMS = [
         (3,),
     ),
     fires(
+        angles.angle_between_unit_vectors,
+        lambda x, y: jnp.arccos(x / jnp.linalg.norm(x) @ (y / jnp.linalg.norm(y))),
+        (3,),
+        (3,),
+    ),
+    fires(
         blocks.comparison_of_bounded_integers, lambda x: jnp.where(jnp.arange(3) < 0, 1.0, x), (3,)
     ),
     fires(
@@ -536,18 +545,18 @@ PROGRAMS = [
         *(MIDDLE, MIDDLE),
     ),
     fires(ranges.product_of_the_other_factors, lambda x: jnp.prod(x) / x[1], MIDDLE_VECTOR),
-    fires(quotients.sech_from_reciprocal, lambda x: 2 / (3 * jnp.cosh(x))),
+    fires(weights.sech_from_reciprocal, lambda x: 2 / (3 * jnp.cosh(x))),
     fires(
-        quotients.logistic_from_weighted_exponentials,
+        weights.logistic_from_weighted_exponentials,
         lambda x: 3 * jnp.exp(x) / (2 * jnp.exp(x) + 5),
     ),
     fires(
-        quotients.mean_weighted_by_exponentials,
+        weights.mean_weighted_by_exponentials,
         lambda x, y: jnp.exp(x) @ y / jnp.sum(jnp.exp(x), 1, keepdims=True),
         *((3, 4), (4, 2)),
     ),
     fires(
-        quotients.mean_weighted_by_exponentials,
+        weights.mean_weighted_by_exponentials,
         lambda x, y: jnp.sum(jnp.exp(x) * y) / jnp.sum(jnp.exp(x)),
         *((4,), (4,)),
     ),
@@ -721,9 +730,9 @@ PROGRAMS = [
         (3, 4),
         (3, 4),
     ),
-    fires(masked.rows_without_weight, lambda x: jax.nn.softmax(_maybe_masked(x), 0)),
-    fires(masked.rows_without_weight, lambda x: jax.nn.log_softmax(_maybe_masked(x)) ** 2),
-    fires(masked.sums_without_weight, lambda x: jnp.logaddexp(_maybe_masked(x), x)),
+    fires(dead.rows_without_weight, lambda x: jax.nn.softmax(_maybe_masked(x), 0)),
+    fires(dead.rows_without_weight, lambda x: jax.nn.log_softmax(_maybe_masked(x)) ** 2),
+    fires(dead.sums_without_weight, lambda x: jnp.logaddexp(_maybe_masked(x), x)),
     fires(factored.log_of_number_and_square, lambda x: jnp.log((2 + x**2) * jnp.exp(x))),
     fires(factored.log_of_squared_length, lambda x: jnp.log(jnp.sum(x**2, 1))),
     fires(
@@ -731,8 +740,8 @@ PROGRAMS = [
         lambda x: jnp.log(jax.nn.sigmoid(2 * x) - jax.nn.sigmoid(x)),
         MIDDLE,
     ),
-    fires(factored.log_of_plain_product, lambda x, y: jnp.log(x * y), MIDDLE, MIDDLE),
-    fires(factored.log_of_plain_product, lambda x, y: jnp.log(jnp.sqrt(x * y)), MIDDLE, MIDDLE),
+    fires(products.log_of_plain_product, lambda x, y: jnp.log(x * y), MIDDLE, MIDDLE),
+    fires(products.log_of_plain_product, lambda x, y: jnp.log(jnp.sqrt(x * y)), MIDDLE, MIDDLE),
     fires(logs.log_of_function, lambda x, y: jnp.log(x**y), MIDDLE, MIDDLE),
     fires(logs.log_of_function, lambda x: jnp.log(jax.nn.softplus(x))),
     fires(tails.hazard_from_quotient, lambda x: 3 * jnp.exp(-(x**2)) / lax.erfc(x), HALF),

@@ -63,3 +63,37 @@ def test_angles_between_distributions_are_those_of_their_inner_product():
     for found, wanted in zip(own(z), theirs(z), strict=True):
         assert jnp.allclose(found, wanted, rtol=1e-5)
     assert "arccos" in sg.jit(angle).source(z, p)  # nobody says that these sum to one
+
+
+def test_angles_between_distributions_in_half_precision():
+    p, z = jnp.array([0.1, 0.2, 0.3, 0.4]), jnp.array([0.3, -1.0, 2.0, 0.5])
+    short = p.astype(jnp.bfloat16)
+    found = sg.jit(lambda z: jnp.arccos(jnp.sqrt(short) @ jnp.sqrt(jax.nn.softmax(z))))
+    assert jnp.allclose(found(z.astype(jnp.bfloat16)).astype(p.dtype), angle(z, p), atol=2e-2)
+
+
+def between(x, y):
+    return jnp.arccos(x / jnp.linalg.norm(x) @ (y / jnp.linalg.norm(y)))
+
+
+@pytest.mark.parametrize("apart", [1e-6, 1e-3, 0.5])
+def test_small_angles_between_directions_are_seen(apart):
+    x, y = jnp.array([3.0, 0.0]), jnp.array([2.0, 2.0 * np.tan(apart)])
+    rows = jnp.stack([x, x]), jnp.stack([y, 2 * y])
+    assert jnp.allclose(sg.jit(between)(x, y), apart, rtol=1e-5)
+    assert jnp.allclose(sg.jit(jax.vmap(between))(*rows), apart, rtol=1e-5)
+    assert jnp.allclose(sg.grad(between)(x, y), jnp.array([0.0, -1 / 3]), atol=1e-6)
+
+
+def test_the_angle_between_equal_directions_has_slope_zero():
+    assert jnp.array_equal(sg.grad(between)(jnp.ones(4), 2 * jnp.ones(4)), jnp.zeros(4))
+
+
+def test_rows_divided_by_the_lengths_of_others_are_no_directions():
+    x, y = jnp.array([[0.5, 0.1], [0.3, 0.4]]), jnp.array([[0.2, -0.1], [-0.3, 0.6]])
+
+    def cosines(x, y):
+        x, y = (a / jnp.linalg.norm(a, axis=1)[None, :] for a in (x, y))
+        return jnp.arccos(jnp.sum(x * y, axis=1))
+
+    assert jnp.allclose(sg.jit(cosines)(x, y), cosines(x, y), rtol=1e-5)

@@ -223,7 +223,7 @@ def scale_of(e: Expr) -> tuple[Expr, Expr, bool] | None:
 
 def _moderate(factor: Expr) -> bool:
     value = literal_value(factor)
-    if value is None or not factor.type.inexact or np.iscomplexobj(value):
+    if value is None or not factor.type.real:
         return False
     if float(jnp.finfo(factor.dtype).max) < LARGEST_SCALE:
         return False

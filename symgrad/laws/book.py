@@ -16,6 +16,7 @@ from symgrad.laws import (
     blocks,
     cancel,
     cholesky,
+    dead,
     determinants,
     entropy,
     factored,
@@ -31,11 +32,13 @@ from symgrad.laws import (
     moments,
     norms,
     powers,
+    products,
     quotients,
     ranges,
     shape,
     spectral,
     tails,
+    weights,
 )
 from symgrad.laws.loops import tidy_loops
 from symgrad.laws.matrix import merge_factorisations
@@ -52,22 +55,15 @@ def _rules_of(module: object) -> Phase:
 
 
 SHAPE = tuple(r for r in _rules_of(shape) if r is not shape.scale_before_repeating)
-TIDY = (*SHAPE, *_rules_of(algebra))
-EXPONENTIALS = (
-    quotients.sech_from_reciprocal,
-    quotients.logistic_from_weighted_exponentials,
-    quotients.mean_weighted_by_exponentials,
-)
-WEIGHTLESS = (masked.rows_without_weight, masked.sums_without_weight)
 LIFT = (
     *SHAPE,
     *_rules_of(blocks),
     *_rules_of(angles),
     *_rules_of(lift),
     *_rules_of(tails),
-    *(r for r in _rules_of(factored) if r is not factored.log_of_plain_product),
+    *_rules_of(factored),
     *_rules_of(logs),
-    *(r for r in _rules_of(masked) if r not in WEIGHTLESS),
+    *_rules_of(masked),
     *_rules_of(entropy),
     *_rules_of(kinks),
     *_rules_of(moments),
@@ -78,7 +74,7 @@ LIFT = (
     *_rules_of(fractions),
     *_rules_of(spectral),
     *_rules_of(ranges),
-    *EXPONENTIALS,
+    *_rules_of(weights),
     *_rules_of(matrix),
     *_rules_of(cholesky),
     *_rules_of(determinants),
@@ -88,11 +84,7 @@ LIFT = (
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
-RANGES = (
-    *WEIGHTLESS,
-    factored.log_of_plain_product,
-    *(r for r in _rules_of(quotients) if r not in EXPONENTIALS),
-)
+RANGES = (*_rules_of(dead), *_rules_of(products), *_rules_of(quotients))
 """What other laws would no longer recognise once these are applied."""
 
 DEFAULT_LIFT: tuple[Phase, ...] = (LIFT, RANGES)

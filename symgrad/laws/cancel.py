@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from symgrad.expr import Expr, Op, add, constant, div, sub
-from symgrad.laws.polynomials import difference, is_given, is_real
+from symgrad.laws.polynomials import difference, is_given
 from symgrad.laws.terms import Term, number, terms, total
 from symgrad.ops.differences import (
     over_roots_op,
@@ -221,7 +221,7 @@ SUBJECTS = (*DIFFERENCES, cosh, log1p)
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def difference_of_functions(e: Expr) -> Expr | None:
     """f(a) - f(b) in terms of a - b, such as √a - √b = (a - b) / (√a + √b)"""
-    parts = terms(e) if is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or not any(node is not None and node.op in SUBJECTS for _, node in parts):
         return None
     for pair in PAIRS:

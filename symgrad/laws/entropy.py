@@ -38,7 +38,7 @@ def _moves_to_log(e: Expr) -> list[Expr] | None:
 def _singular_log(e: Expr) -> list[Expr] | None:
     """As `_moves_to_log`, for a logarithm that may be minus infinity."""
     path = _moves_to_log(e)
-    if path is None or not e.type.inexact or e.dtype.kind == "c":
+    if path is None or not e.type.real:
         return None
     (y,) = path[-1].args
     padded = y.op is add and any((literal_value(a) or 0) > 0 for a in y.args)

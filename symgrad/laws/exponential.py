@@ -17,7 +17,7 @@ from functools import reduce as fold
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
-from symgrad.laws.terms import are_opposite, terms
+from symgrad.laws.terms import are_opposite, squared, terms
 from symgrad.ops import pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.index import dynamic_slice_op
@@ -51,8 +51,7 @@ Operands = list[Kind]
 
 def _own_kind(e: Expr, operands: Operands) -> Kind:
     rule = KINDS.get(e.op)
-    real = not isinstance(e.type, tuple) and np.issubdtype(e.dtype, np.floating)
-    real |= not isinstance(e.type, tuple) and e.dtype.name == "bfloat16"
+    real = not isinstance(e.type, tuple) and e.type.real
     return rule(e, operands) if rule is not None and real else Kind.PLAIN
 
 
@@ -73,16 +72,11 @@ def _all_exponential(e: Expr, operands: Operands) -> bool:
 
 
 def _of_product(e: Expr, operands: Operands) -> Kind:
-    if is_own_square(e):
+    if squared(e) is not None:
         return _of_power(e, operands)
     if _all_exponential(e, operands):
         return Kind.EXPONENTIAL
     return min(max(operands), Kind.WEIGHTED)
-
-
-def is_own_square(e: Expr) -> bool:
-    """Whether `e` is written x * x."""
-    return e.op is mul and e.args[0] is e.args[1]
 
 
 def _of_sum(e: Expr, operands: Operands) -> Kind:
@@ -98,13 +92,9 @@ def plus_square(e: Expr) -> tuple[float, Expr] | None:
     if parts is None or len(parts) != 2:
         return None
     (c, one), (k, power) = parts if parts[0][1] is None else parts[::-1]
-    if one is not None or power is None or not power.args or min(c, k) <= 0:
+    x = None if one is not None or power is None else squared(power)
+    if x is None or min(c, k) <= 0:
         return None
-    if power.op is not pointwise.square and not (
-        power.op is mul and power.args[0] is power.args[1]
-    ):
-        return None
-    x = power.args[0]
     return c, x if c == k else x * math.sqrt(k / c)
 
 
@@ -293,7 +283,7 @@ def factors(e: Expr, least: Kind = Kind.SIMPLER) -> Factors:
         if apart and node.op is neg:
             negative = not negative
             waiting.append((node.args[0], up))
-        elif apart and node.op in (mul, div) and not is_own_square(node):
+        elif apart and node.op in (mul, div) and squared(node) is None:
             first, second = node.args
             waiting += [(second, up if node.op is mul else not up), (first, up)]
         else:

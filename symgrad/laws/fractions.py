@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import reduce as fold
 
 from symgrad.expr import Expr, add, div, sub
-from symgrad.laws.polynomials import combined, is_real, key
+from symgrad.laws.polynomials import combined, key
 from symgrad.laws.terms import Term, factors, product, scaled, terms, total
 from symgrad.ops.pointwise import integer_power_op
 from symgrad.pattern import rewrites
@@ -30,7 +30,7 @@ class Fraction:
 @rewrites(add, sub, exact=False, protects="cancellation")
 def sum_of_fractions(e: Expr) -> Expr | None:
     """1/(x + 1) - 2/x + 1/(x - 1) = 2/(x + 1)/x/(x - 1), where numerators cancel to a number"""
-    parts = terms(e) if is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or not any(node is not None and _is_quotient(node) for _, node in parts):
         return None
     fractions = [_fraction(c, node) for c, node in parts]
@@ -41,7 +41,8 @@ def sum_of_fractions(e: Expr) -> Expr | None:
         return None
     common = fold(lambda found, f: found | Counter(f.below), known, Counter[Expr]())
     numerator = _numerator(known, common)
-    if numerator is None or not _is_better(numerator, known):
+    # A number over a product rounds less everywhere; other quotients need not.
+    if numerator is None or _degree(numerator) > 0:
         return None
     above = total(numerator, e.type.with_shape(_shape(common)))
     return fold(div, common.elements(), above)
@@ -92,8 +93,3 @@ def _multiplied(parts: Sequence[Term]) -> Term:
 
 def _degree(parts: Sequence[Term]) -> int:
     return max(len(key(node)) for _, node in parts)
-
-
-def _is_better(numerator: Sequence[Term], fractions: Sequence[Fraction]) -> bool:
-    """Whether the fraction rounds less everywhere; a number over a product always does."""
-    return _degree(numerator) == 0

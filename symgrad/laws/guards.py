@@ -59,7 +59,7 @@ class Guard:
             condition = MIRRORED[condition.op](right, left)
             left, right = condition.args
         centre = uniform_value(right)
-        if centre is None or not jnp.issubdtype(right.dtype, np.floating):
+        if centre is None or not right.type.real:
             return None
         found = _guarded(condition, left, float(centre))
         return found and Guard(*found[:3], found[3] is holds)
@@ -113,7 +113,7 @@ def guarded_limit(e: Expr) -> Expr | None:
     """where(x = a, f(a), f(x)) = f(x) for the limit f(a) of a function that is 0/0 at a"""
     condition, on_true, on_false = e.args
     guard = Guard.of(condition)
-    if not jnp.issubdtype(e.dtype, np.floating):
+    if not e.type.real:
         return None
     while guard is not None:
         at_point, elsewhere = (on_true, on_false) if guard.holds else (on_false, on_true)

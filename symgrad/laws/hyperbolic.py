@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from symgrad.expr import Expr, add, div, sub
-from symgrad.laws.polynomials import is_real
-from symgrad.laws.terms import Term, are_opposite, terms, total
+from symgrad.laws.terms import Term, are_opposite, negated, terms, total
 from symgrad.ops.differences import root_minus
 from symgrad.ops.pointwise import (
     arcsinh,
@@ -28,7 +27,7 @@ PROTECTS = "cancellation"
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def opposite_exponentials(e: Expr) -> Expr | None:
     """exp(x) - exp(-x) = expm1(x) - expm1(-x), exp(x) - 2 + exp(-x) = -expm1(x) expm1(-x)"""
-    parts = terms(e) if is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or sum(node is not None and node.op in (exp, expm1) for _, node in parts) < 2:
         return None
     found = _less_two(parts) or _apart(parts)
@@ -87,19 +86,15 @@ def tanh_from_logistic_of_minus(x):
 def arctanh_from_logarithm(e: Expr) -> Expr | None:
     """log((1 + x) / (1 - x)) = 2 arctanh(x)"""
     (quotient,) = e.args
-    if quotient.op is not div or not is_real(e):
+    if quotient.op is not div or not e.type.real:
         return None
     top, bottom = (terms(a) for a in quotient.args)
     if top is None or bottom is None or (1.0, None) not in top or (1.0, None) not in bottom:
         return None
     x = [t for t in top if t != (1.0, None)]
-    if len(x) != 1 or bottom not in ([(1.0, None), *_negated(x)], [*_negated(x), (1.0, None)]):
+    if len(x) != 1 or bottom not in ([(1.0, None), *negated(x)], [*negated(x), (1.0, None)]):
         return None
     return 2 * arctanh(total(x, e.type))
-
-
-def _negated(parts: Sequence[Term]) -> list[Term]:
-    return [(-c, node) for c, node in parts]
 
 
 @equation(exact=False, protects=PROTECTS)

@@ -9,9 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, Op, add, mul, neg, sub
 from symgrad.laws.terms import Term, are_opposite, factors, number, product, scaled, terms, total
 from symgrad.ops.pointwise import (
@@ -58,15 +55,11 @@ def _same(xs: Sequence[Expr], ys: Sequence[Expr]) -> bool:
     return all(x is y or number(x) == number(y) == 0 for x, y in zip(xs, ys, strict=True))
 
 
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def kinks_of_a_sum(e: Expr) -> Expr | None:
     """max(x, y) + min(x, y) = x + y and max(x, y) + log(1 + exp(-|x - y|)) = log(eˣ + eʸ)"""
     parts = terms(e)
-    if parts is None or not _is_real(e) or not any(t and t.op in EXTREMA for _, t in parts):
+    if parts is None or not e.type.real or not any(t and t.op in EXTREMA for _, t in parts):
         return None
     for i, j in itertools.permutations(range(len(parts)), 2):
         merged = _larger_and_smaller(parts[i], parts[j]) or _larger_and_rest(parts[i], parts[j])
@@ -116,7 +109,7 @@ def _larger_and_rest(first: Term, second: Term) -> list[Term] | None:
 @rewrites(mul, exact=False, protects=PROTECTS)
 def kinks_of_a_product(e: Expr) -> Expr | None:
     """|x| sign(x) = x, |x| |x| = x² and max(x, y) min(x, y) = x y"""
-    if not _is_real(e):
+    if not e.type.real:
         return None
     parts = factors(e)
     if parts is None or not any(p.op is abs_ or p.op is maximum for p in parts):

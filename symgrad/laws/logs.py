@@ -45,10 +45,6 @@ from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
 
-def _real(x: Expr) -> bool:
-    return x.type.inexact and x.dtype.kind != "c"
-
-
 @equation(exact=False)
 def log_of_absolute_value(x):
     return log(abs_(x)), log_abs(x)
@@ -326,7 +322,7 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     """
     (x,) = e.args
     curve = x.args[0] if x.op is neg else x
-    if curve.op is tanh and _real(x):
+    if curve.op is tanh and x.type.real:
         return log(saturating(1 - curve if x.op is neg else 1 + curve))
     if curve.op is pointwise.erf:
         return log_erfc_op(curve.args[0] if x.op is neg else -curve.args[0])
@@ -344,7 +340,7 @@ def log_of_expm1(e: Expr) -> Expr | None:
     """log(exp(x) - 1) = x + log(1 - exp(-x)), log(1 - exp(x)) = log1mexp(x)"""
     (x,) = e.args
     inner = x.args[0] if x.op is neg else x
-    if inner.op is not pointwise.expm1 or not _real(x):
+    if inner.op is not pointwise.expm1 or not x.type.real:
         return None
     (u,) = inner.args
     if e.op is log_abs:
@@ -470,7 +466,7 @@ def _merged(x: Expr, like: Expr, axes: tuple[int, ...]) -> Expr:
 def log_of_one_plus(e: Expr) -> Expr | None:
     """log(1 + x) = log1p(x)"""
     (x,) = e.args
-    if x.op not in (add, sub) or kind(x) is not Kind.PLAIN or not _real(x):
+    if x.op not in (add, sub) or kind(x) is not Kind.PLAIN or not x.type.real:
         return None
     first, second = x.args
     if uniform_value(first) == 1:

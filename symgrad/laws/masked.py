@@ -34,7 +34,7 @@ _masked: weakref.WeakKeyDictionary[Expr, bool] = weakref.WeakKeyDictionary()
 
 
 def _own_masked(e: Expr, operands: list[bool]) -> bool:
-    if isinstance(e.type, tuple) or not e.type.inexact or e.dtype.kind == "c":
+    if isinstance(e.type, tuple) or not e.type.real:
         return False
     rule = MASKED.get(e.op)
     return rule is not None and rule(e, operands)
@@ -113,24 +113,3 @@ def weight_times_difference_of_masked_logs(e: Expr) -> Expr | None:
         if any(a.op in LOGS and is_masked(a) for a in total.args) and 0.0 in bounds(x):
             return total.op(*(x * a for a in total.args))
     return None
-
-
-@rewrites(
-    *(reduce.softmax, reduce.log_softmax, reduce.logsumexp), exact=False, protects="dead rows"
-)
-def rows_without_weight(e: Expr) -> Expr | None:
-    """A row that is minus infinity throughout has no slope"""
-    if not is_masked(e.args[0]):
-        return None
-    table = {
-        reduce.softmax: masked_softmax,
-        reduce.log_softmax: masked_log_softmax,
-        reduce.logsumexp: masked_logsumexp,
-    }
-    return table[e.op](e.args[0], **e.params)
-
-
-@rewrites(pointwise.logaddexp, exact=False, protects="dead rows")
-def sums_without_weight(e: Expr) -> Expr | None:
-    """A sum of two that are minus infinity has no slope"""
-    return masked_logaddexp(*e.args) if any(map(is_masked, e.args)) else None

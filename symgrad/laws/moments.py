@@ -7,12 +7,9 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, Type, add, mul, sub
 from symgrad.laws.terms import Term, factors, scaled, terms, total, without_repetition
-from symgrad.ops.contract import is_einsum
+from symgrad.ops.contract import inner_axes, is_einsum
 from symgrad.ops.moments import centered, squared_deviations
 from symgrad.ops.pointwise import square
 from symgrad.ops.shape import broadcast, reduce_sum
@@ -58,12 +55,8 @@ def _product(term: Term) -> Product | None:
 
 
 def _inner_product(coefficient: float, e: Expr) -> Product | None:
-    if len(e.args) != 2 or len({a.dtype for a in (*e.args, e)}) != 1:
-        return None
-    first, second = e.params["indices"]
-    axes = tuple(i for i, name in enumerate(first) if name not in e.params["out"])
-    kept = tuple(name for name in first if name in e.params["out"])
-    if first != second or kept != tuple(e.params["out"]) or len(set(first)) != len(first):
+    axes = inner_axes(e)
+    if axes is None:
         return None
     (a, x), (b, y) = (scaled(p) for p in e.args)
     return Product(coefficient * a * b, x, y, axes)
@@ -72,10 +65,6 @@ def _inner_product(coefficient: float, e: Expr) -> Product | None:
 def _is_zero(sum: float, scale: float) -> bool:
     """Whether coefficients cancel, but for the rounding of their quotients in double precision."""
     return abs(sum) <= 1e-14 * abs(scale)
-
-
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
 
 
 def _merged(parts: list[Term], type: Type) -> Iterator[Expr]:
@@ -99,7 +88,7 @@ def _with_others(found: Term, parts: list[Term], merged: tuple[int, ...], type: 
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def sums_of_products(e: Expr) -> Expr | None:
     """Σx² + Σy² - 2 Σxy = Σ(x - y)² and Σxy - n mean(x) mean(y) = Σ(x - mean(x))(y - mean(y))"""
-    parts = terms(e) if _is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or len(parts) < 2:
         return None
     found = next(_merged(parts, e.type), None)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
-from symgrad.ops.contract import einsum_op
+from symgrad.laws.terms import SPREADING, squared
+from symgrad.ops.contract import inner_axes
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
     arctan2,
@@ -25,7 +25,7 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
 )
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op
+from symgrad.ops.shape import reduce_sum
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -35,39 +35,24 @@ LARGEST_HYPOT = 4
 """So many squares, written one by one, become lengths in steps."""
 
 
-MOVES = (broadcast, reshape_op, convert_op)
-
-
-def _is_real(x: Expr) -> bool:
-    return jnp.issubdtype(x.dtype, np.floating)
-
-
-def _squared(e: Expr) -> Expr | None:
-    """x of x²."""
-    if e.op is square or (e.op is mul and e.args[0] is e.args[1]):
-        return e.args[0]
-    return None
+MOVES = (*SPREADING, convert_op)
 
 
 def squared_length(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes."""
-    if e.op is reduce_sum and (x := _squared(e.args[0])) is not None:
+    if e.op is reduce_sum and (x := squared(e.args[0])) is not None:
         return norm(x, axes=e.params["axes"])
-    if e.op is reduce_sum and e.args[0].op is convert_op and _is_real(e.args[0].args[0]):
+    if e.op is reduce_sum and e.args[0].op is convert_op and e.args[0].args[0].type.real:
         # Half precision is added up in single.
-        x = _squared(e.args[0].args[0])
+        x = squared(e.args[0].args[0])
         return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
-    if e.op is einsum_op and len(e.args) == 2 and e.args[0] is e.args[1]:
-        first, second = e.params["indices"]
-        if first == second and e.params["out"] == tuple(i for i in first if i in e.params["out"]):
-            axes = tuple(k for k, i in enumerate(first) if i not in e.params["out"])
-            return norm(e.args[0], axes=axes) if e.params["dtype"] is None else None
-    return None
+    axes = inner_axes(e)
+    return norm(e.args[0], axes=axes) if axes is not None and e.args[0] is e.args[1] else None
 
 
 def length_of_square(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes or written out."""
-    if not _is_real(e):
+    if not e.type.real:
         return None
     found = squared_length(e)
     return _hypotenuse(e) if found is None else found
@@ -75,7 +60,7 @@ def length_of_square(e: Expr) -> Expr | None:
 
 def _root(e: Expr) -> Expr | None:
     """The square root of `e` as a length, if it is one."""
-    if not _is_real(e):
+    if not e.type.real:
         return None
     if e.op in MOVES:
         (x,) = e.args
@@ -88,7 +73,7 @@ def _root(e: Expr) -> Expr | None:
 
 def _scaled_root(e: Expr) -> Expr | None:
     """√(c Σx²) = √c √Σx² for a literal c > 0; √x² = |x|"""
-    if (x := _squared(e)) is not None:
+    if (x := squared(e)) is not None:
         return length(x)
     for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
         scale = literal_value(factor)
@@ -122,11 +107,11 @@ def _hypotenuse(e: Expr) -> Expr | None:
 
 def _scaled_square(e: Expr) -> Expr | None:
     """√c x of c x² for a literal c > 0."""
-    if (x := _squared(e)) is not None or e.op not in (mul, div):
+    if (x := squared(e)) is not None or e.op not in (mul, div):
         return x
     for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
         scale = literal_value(factor)
-        if scale is not None and 0 < scale < np.inf and (x := _squared(rest)) is not None:
+        if scale is not None and 0 < scale < np.inf and (x := squared(rest)) is not None:
             return e.op(x, constant(math.sqrt(float(scale)), e.dtype))
     return None
 
@@ -164,7 +149,7 @@ def direction_from_quotient(e: Expr) -> Expr | None:
     return direction(x, y, size) if x.shape == y.shape else None
 
 
-@equation(exact=False, when=_is_real, protects=SQUARES)
+@equation(exact=False, when=lambda x: x.type.real, protects=SQUARES)
 def root_of_square(x):
     return sqrt(square(x)), length(x)
 
@@ -173,7 +158,7 @@ def root_of_square(x):
 def root_of_even_power(e: Expr) -> Expr | None:
     """√x²ⁿ = |x|ⁿ"""
     (x,) = e.args
-    if x.op is not integer_power_op or x.params["exponent"] % 2 or not _is_real(x):
+    if x.op is not integer_power_op or x.params["exponent"] % 2 or not x.type.real:
         return None
     half = x.params["exponent"] // 2
     return integer_power(length(x.args[0]) if half % 2 else x.args[0], half)
@@ -184,7 +169,7 @@ def power_of_one_half(e: Expr) -> Expr | None:
     """x^½ = √x and x^-½ = 1/√x for x that is not negative"""
     x, exponent = e.args
     value = literal_value(exponent)
-    if value is None or abs(value) != 0.5 or not _is_real(x) or not is_nonnegative(x):
+    if value is None or abs(value) != 0.5 or not x.type.real or not is_nonnegative(x):
         return None
     return sqrt(x) if value > 0 else rsqrt(x)
 

@@ -6,7 +6,6 @@ import weakref
 from dataclasses import dataclass
 from fractions import Fraction
 
-import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, div, literal, literal_value, mul, neg, sub
@@ -111,7 +110,7 @@ def _vanishes(function: Expr, centre: float) -> bool:
 
 
 def _divisor(e: Expr) -> Expr | None:
-    if not e.args or not jnp.issubdtype(e.dtype, np.floating):
+    if not e.args or not e.type.real:
         return None
     if e.op in (div, ratio):
         return e.args[1]
@@ -157,7 +156,7 @@ def _variables(divisor: Expr) -> list[Expr]:
     stack = [divisor]
     while stack and len(inside) < LARGEST_SUM:
         node = stack.pop()
-        if node in inside or node.op is literal or not jnp.issubdtype(node.dtype, np.floating):
+        if node in inside or node.op is literal or not node.type.real:
             continue
         inside[node] = None
         if (length_of_it := squared_length(node)) is not None:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, argument, captured
-from symgrad.laws.terms import Term, factors, number, scaled, terms, total
+from symgrad.laws.terms import SPREADING, Term, factors, negated, number, scaled, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
@@ -20,18 +17,13 @@ from symgrad.ops.pointwise import (
     integer_power_op,
     square,
 )
-from symgrad.ops.shape import broadcast, reshape_op, slice_
+from symgrad.ops.shape import slice_
 
-MOVES = (slice_, reshape_op, broadcast)
+MOVES = (slice_, *SPREADING)
 
 POWERS = (difference_of_squares, difference_of_powers)
 
 Key = tuple[int, ...]
-
-
-def is_real(e: Expr) -> bool:
-    """Whether the dtype is that of real numbers, not of complex ones or integers."""
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
 
 
 def is_given(e: Expr) -> bool:
@@ -91,7 +83,7 @@ def difference(a: Expr, b: Expr) -> Expr | None:
     first, second = expanded(a), expanded(b)
     if first is None or second is None:
         return None
-    left = combined([*first, *((-c, node) for c, node in second)])
+    left = combined([*first, *negated(second)])
     if len(left) >= len(first) + len(second) - 1 or not left:
         return None
     shape = a.shape or b.shape

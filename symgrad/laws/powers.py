@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, Type, add, constant, mul, sub
-from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, is_real, key
-from symgrad.laws.terms import LONGEST, product, terms, total
+from symgrad.expr import Expr, add, constant, sub
+from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, key
+from symgrad.laws.terms import LONGEST, negated, power_of, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
     exact_sum,
     integer_power,
-    integer_power_op,
     square,
 )
 from symgrad.pattern import rewrites
@@ -21,15 +20,10 @@ PROTECTS = "cancellation"
 def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
     """A term as a power of something, its sign left out."""
     size = abs(c)
-    if node.op is square or node.op is integer_power_op:
-        exponent = 2 if node.op is square else node.params["exponent"]
-        base = node.args[0]
-    elif node.op is mul and node.args[0] is node.args[1]:
-        exponent, base = 2, node.args[0]
-    else:
+    found = power_of(node)
+    if found is None:
         return None
-    if exponent < 2:
-        return None
+    base, exponent = found
     root = round(size ** (1 / exponent))
     return (base if size == 1 else base * root, exponent) if root**exponent == size else None
 
@@ -37,7 +31,7 @@ def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def difference_of_equal_powers(e: Expr) -> Expr | None:
     """x² - y² = (x - y) (x + y), and so for higher powers"""
-    parts = terms(e) if is_real(e) else None
+    parts = terms(e) if e.type.real else None
     if parts is None or len(parts) != 2 or parts[0][0] * parts[1][0] > 0:
         return None
     (c, first), (d, second) = parts
@@ -45,7 +39,7 @@ def difference_of_equal_powers(e: Expr) -> Expr | None:
     if x is None or y is None or x[1] != y[1]:
         return None
     a, b = (x[0], y[0]) if c > 0 else (y[0], x[0])
-    return _power_difference(a, b, x[1], e.type)
+    return _power_difference(a, b, x[1])
 
 
 def _as_power(
@@ -66,7 +60,7 @@ ROOTS = 64
 """Numbers whose roots are a multiple of one over this many are seen as powers."""
 
 
-def _power_difference(x: Expr, y: Expr, exponent: int, type: Type) -> Expr | None:
+def _power_difference(x: Expr, y: Expr, exponent: int) -> Expr | None:
     if exponent == 2:
         return difference_of_squares(x, y)
     return difference_of_powers(x, y, exponent=exponent) if exponent <= LONGEST else None
@@ -79,7 +73,7 @@ def squares_with_common_terms(e: Expr) -> Expr | None:
     first, second = terms(x), terms(y)
     if first is None or second is None:
         return None
-    lower = combined([*first, *((-c, node) for c, node in second)])
+    lower = combined([*first, *negated(second)])
     upper = combined([*first, *second])
     count = len(first) + len(second)
     fewer = min(len(lower), len(upper)) <= count - 2
@@ -109,7 +103,7 @@ def powers_with_common_terms(e: Expr) -> Expr | None:
 @rewrites(add, sub, exact=False, protects=PROTECTS)
 def like_terms_of_opposite_sign(e: Expr) -> Expr | None:
     """(a + b + c) / 2 - a = (b + c - a) / 2, added up without an error"""
-    parts = expanded(e) if is_real(e) else None
+    parts = expanded(e) if e.type.real else None
     if parts is None or len(parts) < 3:
         return None
     signs: dict[Key, set[bool]] = {}

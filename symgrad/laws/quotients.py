@@ -2,163 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
-import jax
-import numpy as np
-
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
-from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import Term, factors, number, product, scaled, terms, total
+from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
 from symgrad.ops.norm import norm
-from symgrad.ops.pointwise import (
-    abs_,
-    cosh,
-    exp,
-    expm1,
-    integer_power,
-    integer_power_op,
-    logistic,
-    sqrt,
-    square,
-)
-from symgrad.ops.reduce import softmax
-from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, uniform_value
+from symgrad.ops.pointwise import abs_, integer_power, sqrt, square
+from symgrad.ops.shape import uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
-from symgrad.ops.stable import sech
 from symgrad.pattern import equation, rewrites
 
 OVERFLOW = "overflow on the way"
 CANCELS = "a slope that is a difference of nearly equal numbers"
-MOVES = (broadcast, reshape_op)
 LARGEST_POWER = 3
 """By so many factors a number is divided one after the other."""
-
-
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
-
-
-# Exponentials
-
-
-@rewrites(div, exact=False, protects=OVERFLOW)
-def sech_from_reciprocal(e: Expr) -> Expr | None:
-    """a / (b cosh(x)) = (a / b) sech(x) for numbers a and b, also where cosh is written out"""
-    top, (b, bottom) = number(e.args[0]), scaled(e.args[1])
-    if top is None or not _is_real(e):
-        return None
-    doubled = doubled_hyperbolic(bottom)
-    if doubled is not None and doubled[0] is cosh:
-        return total([(top / b / 2, sech(doubled[1]))], e.type)
-    return total([(top / b, sech(bottom.args[0]))], e.type) if bottom.op is cosh else None
-
-
-@rewrites(div, exact=False, protects="overflow of exp over itself")
-def logistic_from_weighted_exponentials(e: Expr) -> Expr | None:
-    """a eˣ / (b eˣ + c) = (a / b) logistic(x + log(b / c)) for positive numbers b and c"""
-    a, top = _exponential(e.args[0])
-    parts = _exponentials(e.args[1]) if top is not None and _is_real(e) else None
-    if top is None or parts is None or len(parts) != 2 or any(c <= 0 for c, _ in parts):
-        return None
-    exponents = [x for _, x in parts]
-    wanted = top[0]
-    if wanted not in exponents:
-        return None
-    place = exponents.index(wanted)
-    (b, x), (c, y) = parts[place], parts[1 - place]
-    shift = [(math.log(b / c), None)] if b != c else []
-    z = total(
-        [*([(1.0, x)] if x is not None else []), *([(-1.0, y)] if y is not None else []), *shift],
-        e.type,
-    )
-    return total([(a / b, logistic(z))], e.type)
-
-
-def _exponential(e: Expr) -> tuple[float, tuple[Expr | None] | None]:
-    """A term as a number times an exponential, given by its exponent; that of 1 is None."""
-    value = number(e)
-    if value is not None:
-        return value, (None,)
-    factor, rest = scaled(e)
-    return factor, (rest.args[0],) if rest.op is exp else None
-
-
-def _exponentials(e: Expr) -> list[Term] | None:
-    """The terms of a sum as numbers times exponentials, given by their exponents."""
-    parts = terms(e) if e.op is add or e.op is not exp else None
-    found: dict[Expr | None, float] = {}
-    for c, node in parts or ():
-        if node is not None and node.op not in (exp, expm1):
-            return None
-        exponent = None if node is None else node.args[0]
-        found[exponent] = found.get(exponent, 0.0) + c
-        if node is not None and node.op is expm1:
-            found[None] = found.get(None, 0.0) - c
-    return [(c, x) for x, c in found.items() if c]
-
-
-@rewrites(div, exact=False, protects="overflow of exp over itself")
-def mean_weighted_by_exponentials(e: Expr) -> Expr | None:
-    """Σ exp(x) y / Σ exp(x) = Σ softmax(x) y"""
-    (a, top), (b, bottom) = (scaled(x) for x in e.args)
-    whole = bottom
-    while whole.op in MOVES:
-        (whole,) = whole.args
-    if whole.op is not reduce_sum or len(whole.params["axes"]) != 1 or not _is_real(e):
-        return None
-    (weights,), (axis,) = whole.args, whole.params["axes"]
-    if weights.op is not exp:
-        return None
-    q = softmax(weights.args[0], axis=axis)
-    found = _reweighted_sum(top, bottom, weights, q)
-    found = _reweighted_einsum(top, bottom, weights, q) if found is None else found
-    return None if found is None else total([(a / b, found)], e.type)
-
-
-def _reweighted_sum(top: Expr, bottom: Expr, weights: Expr, q: Expr) -> Expr | None:
-    if top.op is not reduce_sum or bottom.op is not reduce_sum or top.params != bottom.params:
-        return None
-    parts = factors(top.args[0]) or []
-    if weights not in parts:
-        return None
-    parts[parts.index(weights)] = q
-    return reduce_sum(product(parts), **top.params)
-
-
-def _reweighted_einsum(top: Expr, bottom: Expr, weights: Expr, q: Expr) -> Expr | None:
-    """As for attention: the rows of a product, each divided by the sum of its weights."""
-    if top.op is not einsum_op or weights not in top.args:
-        return None
-    place = top.args.index(weights)
-    own, out = top.params["indices"][place], top.params["out"]
-    summed = own[q.params["axis"]]
-    kept = tuple(i for i in own if i != summed)
-    if summed in out or any(i not in out for i in kept) or len(set(own)) != len(own):
-        return None
-    axes = tuple(out.index(i) for i in kept)
-    if bottom.op is not reduce_sum and (
-        bottom.op is not broadcast or _axes(bottom) != axes or bottom.shape != top.shape
-    ):
-        return None
-    if bottom.op is reduce_sum and axes != tuple(range(top.ndim)):
-        return None
-    operands = (*top.args[:place], q, *top.args[place + 1 :])
-    return einsum_op(*operands, **top.params)
-
-
-def _axes(e: Expr) -> tuple[int, ...] | None:
-    """Where the axes of a sum are after it has been repeated, axes of size 1 left out."""
-    (x,) = e.args
-    axes = e.params["axes"]
-    if x.op is reshape_op:
-        axes = tuple(a for a, n in zip(axes, x.shape, strict=True) if n != 1)
-        (x,) = x.args
-    return axes if x.op is reduce_sum and len(axes) == x.ndim else None
 
 
 # Powers
@@ -166,16 +25,13 @@ def _axes(e: Expr) -> tuple[int, ...] | None:
 
 def _power(e: Expr) -> tuple[Expr, int] | None:
     """A power that may leave the range as its base and exponent."""
-    if e.op in MOVES:
+    if e.op in SPREADING:
         (inner,) = e.args
-        found = _power(inner) if inner.op not in MOVES else None
+        found = _power(inner) if inner.op not in SPREADING else None
         return None if found is None else (e.op(found[0], **e.params), found[1])
     if (length := length_of_square(e)) is not None:
         return length, 2
-    if _is_square(e):
-        return e.args[0], 2
-    exponent = e.params["exponent"] if e.op is integer_power_op else 0
-    return (e.args[0], exponent) if exponent > 1 else None
+    return power_of(e)
 
 
 @rewrites(div, exact=False, protects=OVERFLOW)
@@ -186,7 +42,7 @@ def division_by_a_power(e: Expr) -> Expr | None:
     """
     top, bottom = e.args
     factor, inner = scaled(bottom)
-    if not _is_real(e) or not 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
+    if not e.type.real or not 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
         return None
     found = _power(inner)
     if found is None or uniform_value(found[0]) is not None:
@@ -226,7 +82,7 @@ def _times_power(top: Expr, inverse: Expr, exponent: int) -> Expr:
 def cosine_of_an_angle(e: Expr) -> Expr | None:
     """x·y / (|x| |y|) = (x / |x|)·(y / |y|)"""
     top, bottom = e.args
-    if not _is_real(e) or top.op is not einsum_op or any(x.ndim != 1 for x in top.args):
+    if not e.type.real or top.op is not einsum_op or any(x.ndim != 1 for x in top.args):
         return None
     parts, operands = factors(bottom) or [], list(top.args)
     rest = []
@@ -247,7 +103,7 @@ def cosine_of_an_angle(e: Expr) -> Expr | None:
 def root_of_a_product(e: Expr) -> Expr | None:
     """√(x y) = √|x| √|y| where x and y have the same sign"""
     (inner,) = e.args
-    if inner.op is not mul or not _is_real(e):
+    if inner.op is not mul or not e.type.real:
         return None
     x, y = inner.args
     plain = x is not y and number(x) is None and number(y) is None and x.shape == y.shape
@@ -258,14 +114,11 @@ def root_of_a_product(e: Expr) -> Expr | None:
 def root_of_a_difference(e: Expr) -> Expr | None:
     """√(x² - c), scaled by x"""
     (inner,) = e.args
-    if inner.op is not sub or not _is_real(e):
+    if inner.op is not sub or not e.type.real:
         return None
     power, c = inner.args
-    return root_of_square_plus(power.args[0], -c) if _is_square(power) else None
-
-
-def _is_square(e: Expr) -> bool:
-    return e.op is square or (e.op is mul and e.args[0] is e.args[1])
+    x = squared(power)
+    return None if x is None else root_of_square_plus(x, -c)
 
 
 # Shares
@@ -275,7 +128,7 @@ def _is_square(e: Expr) -> bool:
 def share_of_a_sum(e: Expr) -> Expr | None:
     """x / (x + c), whose slope is c / (x + c)²"""
     top, bottom = e.args
-    if bottom.op is not add or top not in bottom.args or not _is_real(e):
+    if bottom.op is not add or top not in bottom.args or not e.type.real:
         return None
     c = bottom.args[1] if bottom.args[0] is top else bottom.args[0]
     return None if c is top or uniform_value(top) is not None else share(top, c)
@@ -285,7 +138,7 @@ def share_of_a_sum(e: Expr) -> Expr | None:
 def product_over_a_sum(e: Expr) -> Expr | None:
     """x y / (x + c) = x / (x + c) y, whose parts stay in between"""
     top, bottom = e.args
-    parts = factors(top) if top.op is mul and bottom.op is add and _is_real(e) else None
+    parts = factors(top) if top.op is mul and bottom.op is add and e.type.real else None
     shared = [p for p in parts or () if p in bottom.args and uniform_value(p) is None]
     if parts is None or not shared:
         return None
@@ -293,7 +146,7 @@ def product_over_a_sum(e: Expr) -> Expr | None:
     return shared[0] / bottom * product(parts)
 
 
-@equation(exact=True, protects=CANCELS, when=lambda x: _is_real(x))
+@equation(exact=True, protects=CANCELS, when=lambda x: x.type.real)
 def softsign_from_quotient(x, c):
     return x / (abs_(x) + c), softsign(x, c)
 
@@ -302,10 +155,10 @@ def softsign_from_quotient(x, c):
 def quotient_by_hypotenuse(e: Expr) -> Expr | None:
     """x / √(c + x²), whose slope is c / (c + x²)^³⁄₂"""
     x, root = e.args
-    inner = root.args[0] if root.op is sqrt and _is_real(e) else None
+    inner = root.args[0] if root.op is sqrt and e.type.real else None
     if inner is None or inner.op is not add:
         return None
     for power, c in (inner.args, inner.args[::-1]):
-        if _is_square(power) and power.args[0] is x:
+        if squared(power) is x:
             return over_hypotenuse(x, c)
     return None

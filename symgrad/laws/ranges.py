@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 
-import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, div, mul, sub
 from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
-from symgrad.laws.terms import are_opposite, number, scaled, terms, total
+from symgrad.laws.polynomials import MOVES
+from symgrad.laws.terms import (
+    SPREADING,
+    are_opposite,
+    number,
+    power_of,
+    scaled,
+    squared,
+    terms,
+    total,
+)
 from symgrad.ops.pointwise import (
     cosh,
     exp,
     expm1,
     integer_power,
-    integer_power_op,
     log,
     log1p,
     logistic,
@@ -35,10 +43,6 @@ from symgrad.structure import is_nonnegative
 
 OVERFLOW = "overflow on the way"
 ZERO = "a factor of zero"
-
-
-def _is_real(e: Expr) -> bool:
-    return jax.dtypes.issubdtype(e.dtype, np.floating)
 
 
 @equation(exact=False, protects=OVERFLOW)
@@ -70,24 +74,19 @@ def _root_of_square(e: Expr) -> Expr | None:
     factor, inner = scaled(e)
     if factor <= 0:
         return None
-    base = _squared(inner)
+    base = squared(inner)
     if base is None and inner.op is div:
-        above, below = (_squared(a) for a in inner.args)
+        above, below = (squared(a) for a in inner.args)
         base = None if above is None or below is None else above / below
     if base is None:
         return None
     return base if factor == 1 else total([(math.sqrt(factor), base)], base.type)
 
 
-def _squared(e: Expr) -> Expr | None:
-    known = e.op is square or (e.op is mul and e.args[0] is e.args[1])
-    return e.args[0] if known else None
-
-
 @rewrites(log1p, exact=False, protects=OVERFLOW)
 def log_of_one_plus_square(e: Expr) -> Expr | None:
     """log(1 + c x²) grows with log |x|"""
-    x = _root_of_square(e.args[0]) if _is_real(e) else None
+    x = _root_of_square(e.args[0]) if e.type.real else None
     return None if x is None else log1p_square(x)
 
 
@@ -95,29 +94,21 @@ def log_of_one_plus_square(e: Expr) -> Expr | None:
 def quotient_by_one_plus_square(e: Expr) -> Expr | None:
     """a x / (b + c x²) = a / √(b c) u / (1 + u²) for u = √(c / b) x and positive numbers b and c"""
     a, x = scaled(e.args[0])
-    parts = terms(e.args[1]) if e.args[1].op is add and _is_real(e) else None
+    parts = terms(e.args[1]) if e.args[1].op is add and e.type.real else None
     if parts is None or len(parts) != 2 or number(e.args[0]) is not None:
         return None
     (b, one), (c, power) = parts if parts[0][1] is None else parts[::-1]
-    if one is not None or power is None or _squared(power) is not x or min(b, c) <= 0:
+    if one is not None or power is None or squared(power) is not x or min(b, c) <= 0:
         return None
     u = total([(math.sqrt(c / b), x)], x.type)
     return total([(a / math.sqrt(b * c), over_one_plus_square(u))], e.type)
-
-
-def _power(e: Expr) -> tuple[Expr, int] | None:
-    """The base and exponent of a power that may overflow."""
-    if (x := _squared(e)) is not None:
-        return x, 2
-    exponent = e.params["exponent"] if e.op is integer_power_op else 0
-    return (e.args[0], exponent) if exponent > 1 else None
 
 
 @rewrites(div, exact=False, protects=OVERFLOW)
 def saturating_quotient(e: Expr) -> Expr | None:
     """xⁿ / (c + xⁿ) for c ≥ 0 is 1 / (1 + c / xⁿ) for large x"""
     top, bottom = e.args
-    power = _power(top) if _is_real(e) else None
+    power = power_of(top) if e.type.real else None
     parts = terms(bottom) if power is not None else None
     if power is None or parts is None or (1.0, top) not in parts or len(parts) != 2:
         return None
@@ -135,7 +126,7 @@ def saturating_quotient(e: Expr) -> Expr | None:
 def product_from_logarithms(e: Expr) -> Expr | None:
     """exp(n Σ log x) = (Π x)ⁿ, with the derivative of the product"""
     factor, inner = scaled(e.args[0])
-    if not (factor >= 1 and factor.is_integer() and factor <= 64) or not _is_real(e):
+    if not (factor >= 1 and factor.is_integer() and factor <= 64) or not e.type.real:
         return None
     if inner.op is reduce_sum and inner.args[0].op is log:
         found = product_by_logs(inner.args[0].args[0], **inner.params)
@@ -150,8 +141,8 @@ def product_from_logarithms(e: Expr) -> Expr | None:
 @rewrites(square, mul, exact=False, protects=ZERO)
 def square_of_a_root(e: Expr) -> Expr | None:
     """(√x)² = x for x that is not negative"""
-    root = _squared(e)
-    if root is None or root.op is not sqrt or not _is_real(e):
+    root = squared(e)
+    if root is None or root.op is not sqrt or not e.type.real:
         return None
     (x,) = root.args
     return select(lt(x, 0), np.nan, x)
@@ -161,7 +152,7 @@ def square_of_a_root(e: Expr) -> Expr | None:
 def product_from_sum_of_logarithms(e: Expr) -> Expr | None:
     """exp(log x + log y) = x y and exp(log x - log y) = x / y for x and y that are not negative"""
     (inner,) = e.args
-    parts = terms(inner) if inner.op in (add, sub) and _is_real(e) else None
+    parts = terms(inner) if inner.op in (add, sub) and e.type.real else None
     if parts is None or len(parts) != 2 or parts[0][0] != 1 or abs(parts[1][0]) != 1:
         return None
     operands = [None if node is None else _of_logarithm(node) for _, node in parts]
@@ -174,7 +165,7 @@ def product_from_sum_of_logarithms(e: Expr) -> Expr | None:
 def _of_logarithm(e: Expr) -> Expr | None:
     """x of log(x), entries of which may have been moved."""
     moves = []
-    while e.op in (slice_, reshape_op, broadcast):
+    while e.op in MOVES:
         moves.append(e)
         (e,) = e.args
     if e.op is not log:
@@ -189,12 +180,12 @@ def _of_logarithm(e: Expr) -> Expr | None:
 def product_of_the_other_factors(e: Expr) -> Expr | None:
     """(Π x) / xᵢ is the product of the others, and so for running products"""
     top, x = e.args
-    if not _is_real(e):
+    if not e.type.real:
         return None
     if top.op is cumprod and top.args[0] is x:
         return shifted(top, top.params["axis"], forward=not top.params["reverse"], fill=1)
     whole = top
-    while whole.op in (broadcast, reshape_op):
+    while whole.op in SPREADING:
         (whole,) = whole.args
     if whole.op is not reduce_prod:
         return None

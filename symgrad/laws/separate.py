@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal, literal_value, mul, neg, sub
@@ -282,7 +281,7 @@ def _of_broadcast(e: Expr, known: list[Separated]) -> Separated:
 
 def _of_conversion(e: Expr, known: list[Separated]) -> Separated | None:
     (x,) = known
-    if not all(jnp.issubdtype(d, np.floating) for d in (e.dtype, e.args[0].dtype)):
+    if not (e.type.real and e.args[0].type.real):
         return None
 
     def converted(a: Expr) -> Expr:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from symgrad.expr import Expr, div, literal_value, mul, neg
-from symgrad.laws.terms import scaled, terms, total
-from symgrad.ops.pointwise import abs_, erf, erfc, exp, gt, select, sqrt, square
+from symgrad.laws.terms import scaled, squared, terms, total
+from symgrad.ops.pointwise import abs_, erf, erfc, exp, gt, select, sqrt
 from symgrad.ops.shape import uniform_value
 from symgrad.ops.tails import erfc_hazard_op, ndtr
 from symgrad.pattern import equation, rewrites
@@ -113,11 +113,10 @@ def _without_square(exponent: Expr, x: Expr, factor: float) -> Expr | None:
     size, u = scaled(x)
     parts = terms(exponent) or []
     for i, (c, node) in enumerate(parts):
-        if node is None or (
-            node.op is not square and (node.op is not mul or len(set(node.args)) > 1)
-        ):
+        root = None if node is None else squared(node)
+        if root is None:
             continue
-        k, v = scaled(node.args[0])
+        k, v = scaled(root)
         if v is u and abs(c * k**2 - factor * size**2) <= 1e-6 * abs(factor) * size**2:
             return total([p for j, p in enumerate(parts) if j != i], exponent.type)
     return None

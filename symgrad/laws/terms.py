@@ -7,13 +7,15 @@ import math
 import operator
 from collections.abc import Sequence
 
-import numpy as np
-
 from symgrad.expr import Expr, Type, add, constant, div, mul, neg, sub
-from symgrad.ops.shape import broadcast, full, uniform_value
+from symgrad.ops.pointwise import integer_power_op, square
+from symgrad.ops.shape import broadcast, full, reshape_op, uniform_value
 
 Term = tuple[float, Expr | None]
 """A coefficient and what it multiplies; None stands for 1."""
+
+SPREADING = (broadcast, reshape_op)
+"""How the result of a reduction comes to stand beside the entries it was made of."""
 
 LONGEST = 8
 """Sums and products with more parts are not looked into: laws have to say quickly that they
@@ -23,7 +25,7 @@ do not apply."""
 def number(e: Expr) -> float | None:
     """The finite real number that `e` is everywhere, None if it is not one."""
     value = uniform_value(e)
-    if value is None or not e.type.inexact or np.iscomplexobj(value):
+    if value is None or not e.type.real:
         return None
     return float(value) if math.isfinite(value) else None
 
@@ -96,6 +98,10 @@ def _times(size: float, node: Expr | None, type: Type) -> Expr:
     return node if size == 1 else node * size
 
 
+def negated(parts: Sequence[Term]) -> list[Term]:
+    return [(-c, node) for c, node in parts]
+
+
 def without_repetition(parts: Sequence[Term]) -> tuple[list[Term], Expr] | None:
     """Terms that all repeat their values alike, as they are before, and one of the repetitions.
 
@@ -157,6 +163,20 @@ def factors(e: Expr) -> list[Expr] | None:
 def product(parts: Sequence[Expr]) -> Expr:
     """The product of at least one factor."""
     return functools.reduce(operator.mul, parts)
+
+
+def squared(e: Expr) -> Expr | None:
+    """x of x², written as a square or as x * x."""
+    is_square = e.op is square or (e.op is mul and e.args[0] is e.args[1])
+    return e.args[0] if is_square else None
+
+
+def power_of(e: Expr) -> tuple[Expr, int] | None:
+    """The base and the exponent, at least 2, of a power with a whole exponent."""
+    if (x := squared(e)) is not None:
+        return x, 2
+    exponent = e.params["exponent"] if e.op is integer_power_op else 0
+    return (e.args[0], exponent) if exponent > 1 else None
 
 
 def are_opposite(x: Expr, y: Expr) -> bool:

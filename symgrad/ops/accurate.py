@@ -89,9 +89,7 @@ def centered(x, axes):
 
 def squared_deviations(x, axes):
     """The sum of (x - mean(x))**2; the first entry is taken off before."""
-    first = tuple(slice(1) if axis in axes else slice(None) for axis in range(x.ndim))
-    rest = x - x[first]
-    return jnp.sum(jnp.square(rest - jnp.mean(rest, axes, keepdims=True)), axes)
+    return jnp.sum(jnp.square(centered(x, axes)), axes)
 
 
 def over_one_plus_square(x):
@@ -127,8 +125,7 @@ def cos_of_sum(x, y):
 
 def difference_of_tangents(x, d):
     """tan(x + d) - tan(x), also for small d."""
-    cos_of_sum = jnp.cos(x) * jnp.cos(d) - jnp.sin(x) * jnp.sin(d)
-    return jnp.sin(d) / (jnp.cos(x) * cos_of_sum)
+    return jnp.sin(d) / (jnp.cos(x) * cos_of_sum(x, d))
 
 
 def root_of_square_plus(x, y):
@@ -140,9 +137,7 @@ def root_of_square_plus(x, y):
 
 def root_minus(x, y):
     """sqrt(x**2 + y) - x, also where both are nearly equal."""
-    size = jnp.maximum(jnp.abs(x), jnp.sqrt(jnp.abs(y)))
-    size = jnp.where((size > 0) & (size < jnp.inf), size, 1)
-    far = jnp.abs(x) + size * jnp.sqrt(jnp.square(x / size) + y / size / size)
+    far = jnp.abs(x) + root_of_square_plus(x, y)
     cancels = (x > 0) & (jnp.abs(y) < jnp.inf)
     return jnp.where(cancels, y / jnp.where(cancels, far, 1), far)
 

@@ -9,13 +9,17 @@ from typing import Any
 from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
 from symgrad.ops.pointwise import TRANSCENDENTAL
-from symgrad.ops.shape import zeros
 from symgrad.walk import Graph, dependents, topological
 
 
 def as_types(types: Sequence[Type]) -> Types:
     """One result is itself, several are a tuple."""
     return types[0] if len(types) == 1 else tuple(types)
+
+
+def type_of_body(*operands: Type, body: Graph, **others: Any) -> Types:
+    """Type rule of operations whose results are those of a graph they hold."""
+    return as_types([o.type for o in body.outputs])
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:
@@ -26,11 +30,6 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
 def as_given(values: Sequence[Slot]) -> Any:
     """Tangents in the form a pushforward returns them: bare for one result."""
     return values[0] if len(values) == 1 else tuple(values)
-
-
-def instantiate(slot: Slot, like: Expr) -> Expr:
-    """A structural zero as an array."""
-    return zeros(like.type) if slot is None else slot
 
 
 def fresh_slots(slots: Sequence[Slot], like: Sequence[Expr]) -> list[Slot]:

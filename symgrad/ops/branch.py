@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from symgrad.derive import Slot, pushforward
+from symgrad.derive import Slot, instantiate, pushforward
 from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, results
 from symgrad.ops.bodies import (
     as_given,
     as_tuple,
     as_types,
     graph_flops,
-    instantiate,
     plain_function,
     pulled_back,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
-from symgrad.derive import Slot, transposed_pushforward
+from symgrad.derive import Slot, instantiate, transposed_pushforward
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import CONSTANT, Expr, Nested, Op, Type, Types, item, no_flops, results
 from symgrad.ops.bodies import (
@@ -13,8 +13,8 @@ from symgrad.ops.bodies import (
     as_tuple,
     as_types,
     graph_flops,
-    instantiate,
     plain_function,
+    type_of_body,
 )
 from symgrad.ops.checkpoint import checkpoint
 from symgrad.ops.pointwise import stop_gradient
@@ -72,10 +72,6 @@ class Rule:
         return self._graphs[flags]
 
 
-def _custom_type(*operands: Type, body: Graph, **rules: Any) -> Types:
-    return as_types([o.type for o in body.outputs])
-
-
 def _custom_jvp_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
     """The user's rule maps primals and tangents to results and their tangents."""
     moving = _moving(ans, [t is not None for t in tangents])
@@ -101,7 +97,7 @@ def _custom_jvp_primal(node: Expr, wanted: Sequence[bool]) -> tuple[Expr, ...]:
 
 custom_jvp = Op(
     "custom_jvp",
-    _custom_type,
+    type_of_body,
     "{body}(*xs)",
     Nested(pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
     params=("body", "rule", "symbolic_zeros"),
@@ -164,7 +160,7 @@ def _check_constant(moving: Sequence[bool], node: Expr) -> None:
 
 custom_vjp = Op(
     "custom_vjp",
-    _custom_type,
+    type_of_body,
     "{body}(*xs)",
     Nested(pullback=_custom_vjp_pull, primal=_custom_vjp_primal),
     params=("body", "forward", "backward", "closed", "symbolic_zeros"),
@@ -175,7 +171,7 @@ custom_vjp = Op(
 
 linear_call = Op(
     "linear_call",
-    _custom_type,
+    type_of_body,
     "{body}(*xs)",
     Nested(pullback=_linear_call_pull, pushforward=_linear_call_push),
     params=("body", "backward", "constants"),
@@ -201,7 +197,7 @@ def _foreign_pull(
 
 foreign = Op(
     "foreign",
-    _custom_type,
+    type_of_body,
     "{body}(*xs)",
     Nested(pullback=_foreign_pull, pushforward=_custom_jvp_push, primal=_custom_jvp_primal),
     params=("body", "rule", "backward", "linear"),

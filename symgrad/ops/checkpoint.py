@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from symgrad.derive import Slot, pushforward
-from symgrad.expr import Custom, Expr, Nested, Op, Type, Types, fresh, no_flops, results
+from symgrad.expr import Custom, Expr, Nested, Op, fresh, no_flops, results
 from symgrad.ops.bodies import (
     as_given,
     as_tuple,
@@ -16,8 +16,9 @@ from symgrad.ops.bodies import (
     group_source,
     plain_function,
     pulled_back,
+    type_of_body,
 )
-from symgrad.walk import Graph, bind, substitute, topological
+from symgrad.walk import bind, substitute, topological
 
 
 def _behind_barrier(slots: Sequence[Slot]) -> tuple[Slot, ...]:
@@ -45,10 +46,6 @@ barrier_op = Op(
 
 def barrier(*operands: Expr) -> tuple[Expr, ...]:
     return results(barrier_op(*operands)) if operands else ()
-
-
-def _checkpoint_type(*operands: Type, body: Graph, kept: int) -> Types:
-    return as_types([o.type for o in body.outputs])
 
 
 def _checkpoint_push(tangents: tuple[Slot, ...], ans: Expr, *args: Expr) -> Any:
@@ -91,7 +88,7 @@ def _checkpoint_pull(
 
 checkpoint = Op(
     "checkpoint",
-    _checkpoint_type,
+    type_of_body,
     "{body}(*xs)",
     Nested(pullback=_checkpoint_pull, pushforward=_checkpoint_push),
     params=("body", "kept"),

@@ -192,6 +192,20 @@ def is_einsum(e: Expr) -> bool:
     return e.op is einsum_op
 
 
+def inner_axes(e: Expr) -> tuple[int, ...] | None:
+    """The axes over which an einsum adds up the products of two arrays, entry by entry.
+
+    None for anything else, and where products are added up in another type.
+    """
+    if e.op is not einsum_op or len(e.args) != 2 or any(a.dtype != e.dtype for a in e.args):
+        return None
+    (first, second), out = e.params["indices"], e.params["out"]
+    kept = tuple(name for name in first if name in out)
+    if first != second or kept != tuple(out) or len(set(first)) != len(first):
+        return None
+    return tuple(i for i, name in enumerate(first) if name not in out)
+
+
 def dot_general(
     x: Expr, y: Expr, *, contract: Any, batch: Any, precision: Any = None, dtype: Any = None
 ) -> Expr:

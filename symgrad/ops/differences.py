@@ -36,7 +36,7 @@ def _squared(e: Expr) -> Expr:
 
 def _op(source: str, *partials: Any, helpers: Any, params: tuple[str, ...] = ()) -> Op:
     return Op(
-        helpers[0].__name__,
+        helpers[-1].__name__,
         lambda *types, **_: elementwise_type(*types),
         source,
         Pointwise(*partials),
@@ -81,7 +81,7 @@ root_minus = _op(
     "root_minus(x, y)",
     lambda g, z, x, y: -(g * relative_root_minus(x, y)),
     lambda g, z, x, y: g / (2 * root_of_square_plus(x, y)),
-    helpers=(accurate.root_minus,),
+    helpers=(accurate.root_of_square_plus, accurate.root_minus),
 )
 """√(x² + y) - x"""
 

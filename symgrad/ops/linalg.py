@@ -18,7 +18,6 @@ from symgrad.errors import NoDerivativeError, ShapeError
 from symgrad.expr import CONSTANT, Custom, Expr, Op, Type, Types, item, results
 from symgrad.ops.indexing import call_source
 from symgrad.ops.matrix import (
-    across,
     adjoint,
     column_sums,
     conjugate,
@@ -38,7 +37,7 @@ from symgrad.ops.matrix import (
 )
 from symgrad.ops.pointwise import complex_, convert, eq, imag, magnitude, real, select
 from symgrad.ops.reduce import argmax, reduce_sum
-from symgrad.ops.shape import concatenate, iota, zeros
+from symgrad.ops.shape import concatenate, iota, stretched, zeros
 from symgrad.ops.solve import triangular_solve
 
 Tangents = tuple[Any, ...]
@@ -132,7 +131,7 @@ def _lu_push(tangents: Tangents, ans: Expr, a: Expr) -> Any:
     lower, upper = resized(packed, m, m), resized(packed, n, n)
     if n > m:
         rest = eye(size=n - m, dtype=a.dtype)
-        upper = triu(upper, offset=0) + across(padded(rest, m, 0, m, 0), upper.shape)
+        upper = triu(upper, offset=0) + stretched(padded(rest, m, 0, m, 0), upper.shape)
     moved = taken(tangents[0], order, -2)
     left = triangular_solve(lower, moved, left=True, lower=True, unit=True)
     inner = triangular_solve(upper, left, left=False, lower=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from symgrad.derive import Slot
+from symgrad.derive import Slot, instantiate
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr, LocalFunction, Nested, Op, Type, Types, fresh, results
 from symgrad.ops.bodies import (
@@ -17,7 +17,6 @@ from symgrad.ops.bodies import (
     fresh_slots,
     graph_flops,
     group_source,
-    instantiate,
     numbers,
     pulled_back,
     residuals,

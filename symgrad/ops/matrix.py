@@ -21,6 +21,7 @@ from symgrad.ops.shape import (
     reduce_sum,
     reshape,
     slice_,
+    stretched,
     transpose,
 )
 
@@ -83,13 +84,7 @@ def product(x: Expr, y: Expr, precision: Any = EXACT) -> Expr:
 
 def identity(like: Expr) -> Expr:
     """An identity matrix for each square matrix."""
-    return across(eye(size=like.shape[-1], dtype=like.dtype), like.shape)
-
-
-def across(x: Expr, shape: Shape) -> Expr:
-    """One matrix, or one vector as a row, for all of a batch."""
-    axes = tuple(range(len(shape) - x.ndim, len(shape)))
-    return x if x.shape == shape else broadcast(x, shape=shape, axes=axes)
+    return stretched(eye(size=like.shape[-1], dtype=like.dtype), like.shape)
 
 
 def on_rows(x: Expr, shape: Shape) -> Expr:

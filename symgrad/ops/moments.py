@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Custom, Expr, Linear, Op, Type
+from symgrad.expr import Custom, Expr, Linear, Op
 from symgrad.ops import accurate
-from symgrad.ops.shape import expand, reduce_sum
-
-
-def _summed_type(x: Type, *, axes: tuple[int, ...]) -> Type:
-    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
-
+from symgrad.ops.shape import expand, reduce_sum, reduced_type
 
 centered = Op(
     "centered",
@@ -33,11 +28,11 @@ def _pushforward(tangents: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:
 
 squared_deviations = Op(
     "squared_deviations",
-    _summed_type,
+    reduced_type,
     "squared_deviations(x, {axes})",
     Custom(pullback=_pullback, pushforward=_pushforward),
     params=("axes",),
     flops=lambda e: 5 * e.args[0].type.size,
-    helpers=(accurate.squared_deviations,),
+    helpers=(accurate.centered, accurate.squared_deviations),
 )
 """Σ (x - mean(x))² over axes."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
-from symgrad.expr import Custom, Expr, Op, Pointwise, Shape, Type, elementwise_type
+from symgrad.expr import Custom, Expr, Op, Pointwise, elementwise_type
 from symgrad.ops.pointwise import square
-from symgrad.ops.shape import expand, reduce_sum
+from symgrad.ops.shape import expand, reduce_sum, reduced_type
 
 ratio = Op(
     "ratio",
@@ -42,10 +42,6 @@ def vector_norm(x, axis):
     return lax.cond(usual, lambda _: jnp.sqrt(total), rescaled, x)
 
 
-def _norm_type(x: Type, *, axes: Shape) -> Type:
-    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
-
-
 def _direction(y: Expr, x: Expr) -> Expr:
     return ratio(x, expand(y, y.params["axes"], x.shape))
 
@@ -56,7 +52,7 @@ def _norm_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
 
 norm = Op(
     "norm",
-    _norm_type,
+    reduced_type,
     lambda e: f"vector_norm(x, {e.params['axes']})",
     Custom(
         _norm_pullback,

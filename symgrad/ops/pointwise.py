@@ -65,7 +65,7 @@ def _function(name: str, partial: Callable[..., Expr], source: str = "") -> Op:
 def _accurate(source: str, *partials: Callable[..., Expr], helpers: Any) -> Op:
     """An operation whose program is printed with those that use it."""
     return Op(
-        helpers[0].__name__,
+        helpers[-1].__name__,
         elementwise_type,
         source,
         Pointwise(*partials),

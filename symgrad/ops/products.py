@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Custom, Expr, Op, Pointwise, Type, elementwise_type
+from symgrad.expr import Custom, Expr, Op, Pointwise, elementwise_type
 from symgrad.ops import accurate
 from symgrad.ops.pointwise import (
     TRANSCENDENTAL,
@@ -13,7 +13,7 @@ from symgrad.ops.pointwise import (
     select,
 )
 from symgrad.ops.reduce import product_of_others
-from symgrad.ops.shape import axes_source
+from symgrad.ops.shape import axes_source, reduced_type
 
 over_one_plus_square = Op(
     "over_one_plus_square",
@@ -60,17 +60,13 @@ saturation = Op(
 """xᵐ / (c + xⁿ) for c ≥ 0 and m ≤ n."""
 
 
-def _reduced(x: Type, *, axes: tuple[int, ...]) -> Type:
-    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
-
-
 def _pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     return (product_of_others(g, y, select(lt(x, 0), float("nan"), x)),)
 
 
 product_by_logs = Op(
     "product_by_logs",
-    _reduced,
+    reduced_type,
     lambda e: f"jnp.exp(jnp.sum(jnp.log(x){axes_source(e)}))",
     Custom(_pullback),
     params=("axes",),

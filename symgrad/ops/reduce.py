@@ -16,14 +16,11 @@ from symgrad.ops.shape import (
     full,
     iota,
     reduce_sum,
+    reduced_type,
     slice_,
 )
 
 __all__ = ["reduce_sum"]
-
-
-def _reduced(x: Type, *, axes: tuple[int, ...]) -> Type:
-    return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def _operand_size(e: Expr) -> int:
@@ -54,7 +51,7 @@ def _bits_source(function: str, on_bits: str) -> Any:
 
 
 def _reduction(name: str, source: Any, derivative: Any) -> Op:
-    return Op(name, _reduced, source, derivative, params=("axes",), flops=_operand_size)
+    return Op(name, reduced_type, source, derivative, params=("axes",), flops=_operand_size)
 
 
 reduce_max = _reduction("max_over", _function_source("max"), Custom(_extremum_pullback))
@@ -65,7 +62,7 @@ reduce_xor = _reduction("xor_over", "lax.reduce_xor(x, {axes})", CONSTANT)
 
 
 def _arg_type(x: Type, *, axis: int, dtype: Any) -> Type:
-    return Type(_reduced(x, axes=(axis,)).shape, dtype)
+    return Type(reduced_type(x, axes=(axis,)).shape, dtype)
 
 
 def _arg_reduction(name: str) -> Op:
@@ -249,7 +246,7 @@ log_softmax = Op(
 
 logsumexp = Op(
     "logsumexp",
-    lambda x, *, axis: _reduced(x, axes=(axis,)),
+    lambda x, *, axis: reduced_type(x, axes=(axis,)),
     _axis_source("jax.nn.logsumexp"),
     Custom(
         pullback=lambda g, y, x: (

@@ -58,7 +58,8 @@ def _broadcast_adjoint(g: Expr, y: Expr, x: Expr) -> Expr:
     return reshape(summed, shape=x.shape)
 
 
-def _sum_type(x: Type, *, axes: tuple[int, ...]) -> Type:
+def reduced_type(x: Type, *, axes: tuple[int, ...]) -> Type:
+    """Type rule of operations whose result lacks some axes of the operand."""
     if any(not 0 <= a < x.ndim for a in axes) or len(set(axes)) != len(axes):
         raise ShapeError(f"axes {axes} of an array of rank {x.ndim}")
     return x.with_shape(tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -95,7 +96,7 @@ broadcast = Op(
 
 reduce_sum = Op(
     "sum",
-    _sum_type,
+    reduced_type,
     _sum_source,
     Linear(_sum_adjoint),
     params=("axes",),
@@ -342,6 +343,12 @@ def full(value: Any, type: Type) -> Expr:
 def spread(x: Expr, shape: Shape) -> Expr:
     """A scalar node, repeated to `shape`."""
     return broadcast(x, shape=shape, axes=()) if shape else x
+
+
+def stretched(x: Expr, shape: Shape) -> Expr:
+    """`x` broadcast by NumPy's rules."""
+    axes = tuple(range(len(shape) - x.ndim, len(shape)))
+    return x if x.shape == shape else broadcast(x, shape=shape, axes=axes)
 
 
 def expand(x: Expr, axes: tuple[int, ...], shape: Shape) -> Expr:

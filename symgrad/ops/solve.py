@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from symgrad.derive import Slot, pullback, pushforward
+from symgrad.derive import Slot, instantiate, pullback, pushforward
 from symgrad.errors import MissingTransposeError, ShapeError
 from symgrad.expr import Custom, Expr, LocalFunction, Op, Type, Types, constant, fresh, results
 from symgrad.ops.bodies import (
@@ -17,7 +17,6 @@ from symgrad.ops.bodies import (
     fresh_slots,
     graph_flops,
     group_source,
-    instantiate,
     numbers,
 )
 from symgrad.ops.indexing import call_source

@@ -10,12 +10,12 @@ from symgrad.ops import accurate
 from symgrad.ops.pointwise import TRANSCENDENTAL, square, tan
 
 
-def _of_angles(*partials: Callable[..., Expr], helpers: tuple[Callable[..., Any]]) -> Op:
-    (helper,) = helpers
+def _of_angles(*partials: Callable[..., Expr], helpers: tuple[Callable[..., Any], ...]) -> Op:
+    name = helpers[-1].__name__
     return Op(
-        helper.__name__,
+        name,
         elementwise_type,
-        f"{helper.__name__}(x, y)",
+        f"{name}(x, y)",
         Pointwise(*partials),
         elementwise=True,
         flops=lambda e: 4 * TRANSCENDENTAL * e.type.size,
@@ -36,6 +36,6 @@ cos_of_sum = _of_angles(
 difference_of_tangents = _of_angles(
     lambda g, z, x, d: g * z * (z + 2 * tan(x)),
     lambda g, z, x, d: g / square(cos_of_sum(x, d)),
-    helpers=(accurate.difference_of_tangents,),
+    helpers=(accurate.cos_of_sum, accurate.difference_of_tangents),
 )
 """tan(x + d) - tan(x)"""

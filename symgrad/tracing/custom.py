@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jax.extend import core as jex
 
+from symgrad.derive import instantiate
 from symgrad.errors import NoDerivativeError
 from symgrad.expr import Expr, Type, constant, fresh, literal_value
 from symgrad.ops import calls, entropy, pointwise, shape, tails
-from symgrad.ops.bodies import instantiate
 from symgrad.tracing.homes import Home, home_of_aval, struct, where_read
 from symgrad.tracing.location import definition_of
 from symgrad.tracing.nested import ReadGraph

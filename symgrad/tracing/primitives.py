@@ -14,7 +14,7 @@ import numpy as np
 
 from symgrad.expr import Expr, Op, literal_value
 from symgrad.ops import contract, cumulative, pointwise, reduce, shape
-from symgrad.ops.shape import broadcast, iota
+from symgrad.ops.shape import broadcast, iota, stretched
 
 
 def _read_dot_general(
@@ -132,14 +132,7 @@ def direct(op: Op) -> Callable[..., Expr]:
 def aligned(operands: Sequence[Expr]) -> list[Expr]:
     """JAX stretches axes of size 1 silently; here they are broadcast in the open."""
     target = np.broadcast_shapes(*(o.shape for o in operands))
-
-    def last_axes(o: Expr) -> tuple[int, ...]:
-        return tuple(range(len(target) - o.ndim, len(target)))
-
-    return [
-        o if o.shape in ((), target) else broadcast(o, shape=target, axes=last_axes(o))
-        for o in operands
-    ]
+    return [stretched(o, target) if o.ndim else o for o in operands]
 
 
 SAME_NAME = (

@@ -15,7 +15,7 @@ from symgrad.expr import Expr, Shape, literal_value
 from symgrad.ops import pointwise, random, special
 from symgrad.ops.assume import read_assumed
 from symgrad.ops.calls import Rule
-from symgrad.ops.shape import broadcast
+from symgrad.ops.shape import stretched
 from symgrad.tracing.location import definition_of
 from symgrad.tracing.nested import ReadGraph
 from symgrad.tracing.primitives import direct
@@ -47,15 +47,9 @@ def _read_unwrap(keys: Expr) -> Expr:
     return random.random_unwrap(keys, shape=data.shape)
 
 
-def _stretched(x: Expr, shape: Shape) -> Expr:
-    """`x` broadcast by NumPy's rules."""
-    axes = tuple(range(len(shape) - x.ndim, len(shape)))
-    return x if x.shape == shape else broadcast(x, shape=shape, axes=axes)
-
-
 def _read_fold_in(keys: Expr, data: Expr) -> Expr:
     shape = np.broadcast_shapes(keys.shape, data.shape)
-    return random.random_fold_in(_stretched(keys, shape), _stretched(data, shape))
+    return random.random_fold_in(stretched(keys, shape), stretched(data, shape))
 
 
 def _read_bits(keys: Expr, *, bit_width: int, shape: Any) -> Expr:
@@ -108,7 +102,7 @@ def _read_uniform(jaxpr: Any, *, key: Expr, minval: Expr, maxval: Expr) -> Expr 
     if (literal_value(minval), literal_value(maxval)) == (0, 1):
         return unit
     low, high = (pointwise.convert(x, dtype=result.dtype) for x in (minval, maxval))
-    low, high = (_stretched(x, unit.shape) for x in (low, high))
+    low, high = (stretched(x, unit.shape) for x in (low, high))
     return pointwise.maximum(low, unit * (high - low) + low)
 
 
