@@ -10,7 +10,7 @@ from symgrad import walk
 from symgrad.compile import compile_program
 from symgrad.cost import Cost, cost
 from symgrad.derive import pullback, pushforward
-from symgrad.emit.source import emit
+from symgrad.emit.source import Program, emit
 from symgrad.errors import ArgumentError, ArgumentValueError, OutputError
 from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
@@ -20,6 +20,7 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.plan.companions import with_shared_exponentials
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.walk import UNKNOWN, Origin, Origins
@@ -114,14 +115,18 @@ class Graph(walk.Graph):
         """Nodes, FLOPs, bytes and peak live bytes."""
         return cost(self)
 
+    def _program(self, name: str) -> Program:
+        written = with_shared_exponentials(factorised(inline_custom(self)))
+        return emit(with_casts(written), name)
+
     def source(self, name: str = "program") -> str:
         """The graph as a Python function that imports only `jax`."""
-        return emit(with_casts(factorised(inline_custom(self))), name).text
+        return self._program(name).text
 
     def compile(self, name: str = "program") -> Any:
         """A jitted function of the flat inputs, returning one array or a tuple."""
         types = walk.types_of(self.outputs)
-        program = emit(with_casts(factorised(inline_custom(self))), name)
+        program = self._program(name)
         executable = compile_program(program, self, types)
 
         def run(*leaves: Any) -> Any:

@@ -37,6 +37,7 @@ from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.plan.companions import with_shared_exponentials
 from symgrad.plan.planner import plan, total_price
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
@@ -365,7 +366,9 @@ class Transformed:
             self._check_size(made.derived)
         homes = Homes(arguments.homes, made.derived.homes)
         final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
-        program = emit(factorised(final), self.__name__, self._about(made.problem))
+        program = emit(
+            with_shared_exponentials(factorised(final)), self.__name__, self._about(made.problem)
+        )
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, made.log),

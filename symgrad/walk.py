@@ -141,6 +141,21 @@ def map_graphs(params: Mapping[str, Any], transform: Callable[[Graph], Graph]) -
     return {name: changed(value) for name, value in params.items()}
 
 
+def map_bodies(graph: Graph, params: Callable[[Expr], Mapping[str, Any]]) -> Graph:
+    """`graph` with other parameters for the operations that hold graphs."""
+    changed: dict[Expr, Expr] = {}
+    origins = dict(graph.origins)
+    for node in graph.nodes:
+        new = params(node) if node.op.functions else node.params
+        args = tuple(changed.get(a, a) for a in node.args)
+        if args != node.args or new != node.params:
+            changed[node] = node.op(*args, **new)
+            origins[changed[node]] = graph.origins.get(node, UNKNOWN)
+    if not changed:
+        return graph
+    return graph.with_roots([changed.get(r, r) for r in graph.roots], origins)
+
+
 def bind(
     inputs: Sequence[Expr | None], outputs: Sequence[Expr | None], names: tuple[str, ...] = ()
 ) -> Graph:

@@ -23,6 +23,7 @@ from symgrad.ops import (
     batch,
     branch,
     calls,
+    companions,
     contract,
     differences,
     entropy,
@@ -714,6 +715,10 @@ def _made_of(op: Op, fun: Callable[..., Any], *domains: Domain) -> Made:
 ACCURATE = (
     _made_of(pointwise.sech_squared, lambda x: 1 - jnp.tanh(x) ** 2, normal),
     _made_of(pointwise.logistic_slope, lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x), normal),
+    _made_of(companions.sigmoid, jax.nn.sigmoid, normal),
+    _made_of(companions.sigmoid_of_minus, lambda x: jax.nn.sigmoid(-x), normal),
+    _made_of(companions.softplus, jax.nn.softplus, normal),
+    _made_of(companions.softplus_of_minus, lambda x: jax.nn.softplus(-x), normal),
     _made_of(pointwise.difference_of_squares, lambda x, y: x**2 - y**2, normal, normal),
     Made(
         pointwise.difference_of_powers,
@@ -858,6 +863,7 @@ STABLE = (
     _made(entropy.masked_weights_op, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_softmax, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_log_softmax, lambda x: jax.nn.log_softmax(x, 0), normal, axis=0),
+    _made(companions.logsumexp, lambda x: jax.nn.logsumexp(x, 0), normal, axis=0),
     _made(entropy.masked_logsumexp, lambda x: jax.nn.logsumexp(x, 0), normal, axis=0),
     _made(stable.weighted_sum_sign, _sign_of_weighted, normal, several, axis=1),
 )

@@ -585,6 +585,8 @@ PROGRAMS = [
     fires(lift.logistic_from_tanh, lambda x: 0.5 * (jnp.tanh(x * 0.5) + 1)),
     fires(lift.logistic_from_tanh_of_half, lambda x: (jnp.tanh(x / 2) + 1) / 2),
     fires(lift.one_minus_logistic, lambda x: 1 - jax.nn.sigmoid(x)),
+    fires(lift.one_plus_tanh, lambda x: x * (1 + jnp.tanh(x))),
+    fires(lift.one_minus_tanh, lambda x: x * (1 - jnp.tanh(x))),
     fires(lift.softplus_from_log, lambda x: jnp.log(1 + jnp.exp(x))),
     fires(lift.softplus_from_log1p, lambda x: jnp.log1p(jnp.exp(x))),
     fires(lift.softplus_from_logaddexp, lambda x: jnp.logaddexp(0.0, x)),

@@ -194,3 +194,33 @@ def softplus_hazard(x):
     t = jnp.exp(jnp.minimum(x, 0))
     below = jnp.where(t > 0, t, 1) / jnp.where(t > 0, (1 + t) * jnp.log1p(t), 1)
     return jnp.where(x < 0, below, jax.nn.sigmoid(x) / jax.nn.softplus(jnp.maximum(x, 0)))
+
+
+def sigmoid(x):
+    """By exp(-|x|), which the other functions of it share."""
+    t = jnp.exp(-jnp.abs(x))
+    return jnp.where(x >= 0, 1, t) / (1 + t)
+
+
+def sigmoid_of_minus(x):
+    """sigmoid(-x)"""
+    t = jnp.exp(-jnp.abs(x))
+    return jnp.where(x >= 0, t, 1) / (1 + t)
+
+
+def softplus(x):
+    """By exp(-|x|), which the other functions of it share."""
+    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def softplus_of_minus(x):
+    """softplus(-x)"""
+    return jnp.maximum(-x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+def logsumexp(x, axis):
+    """By the exponentials that jax.nn.softmax takes of x."""
+    largest = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
+    total = jnp.log(jnp.sum(jnp.exp(x - largest), axis, keepdims=True))
+    found = jnp.where(jnp.isfinite(largest), largest + total, largest)
+    return jnp.squeeze(found, axis)

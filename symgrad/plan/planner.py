@@ -43,7 +43,16 @@ from symgrad.plan.network import (
 from symgrad.plan.order import STEP, build, order
 from symgrad.plan.sharing import collected, common_factors, outer_parts, repeated_pairs, with_core
 from symgrad.structure import is_finite
-from symgrad.walk import UNKNOWN, Graph, Origin, dependents, map_graphs, rewritten, topological
+from symgrad.walk import (
+    UNKNOWN,
+    Graph,
+    Origin,
+    dependents,
+    map_bodies,
+    map_graphs,
+    rewritten,
+    topological,
+)
 
 LARGEST_PRODUCT = 24
 """Factors of one network; longer products are cut."""
@@ -88,7 +97,7 @@ def plan(graph: Graph, fixed: Sequence[Expr] = ()) -> Graph:
         fixed: inputs that are the same in all rounds of a loop. What depends on them alone is
             computed once, before the loop, and therefore stays as it is.
     """
-    graph = _with_planned_bodies(graph)
+    graph = map_bodies(graph, _planned_bodies)
     if not any(n.op in (einsum_op, solve) for n in graph.nodes):
         return graph
     for _ in range(ROUNDS):
@@ -104,20 +113,6 @@ def sums_of(graph: Graph) -> list[Sum | None]:
     planner = _Planner(graph, (), frozenset())
     forms = [planner.forms.get(o) for o in graph.outputs]
     return [None if f is None else f.terms for f in forms]
-
-
-def _with_planned_bodies(graph: Graph) -> Graph:
-    changed: dict[Expr, Expr] = {}
-    origins = dict(graph.origins)
-    for node in graph.nodes:
-        params = _planned_bodies(node) if node.op.functions else node.params
-        args = tuple(changed.get(a, a) for a in node.args)
-        if args != node.args or params != node.params:
-            changed[node] = node.op(*args, **params)
-            origins[changed[node]] = graph.origins.get(node, UNKNOWN)
-    if not changed:
-        return graph
-    return graph.with_roots([changed.get(r, r) for r in graph.roots], origins)
 
 
 def _planned_bodies(node: Expr) -> Mapping[str, Any]:

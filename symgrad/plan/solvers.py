@@ -26,7 +26,7 @@ from symgrad.ops.pointwise import abs_, log, ne, select, sign, square
 from symgrad.ops.reduce import reduce_prod, reduce_sum
 from symgrad.ops.shape import full, iota, reshape
 from symgrad.ops.solve import triangular_solve
-from symgrad.walk import UNKNOWN, Graph, Origin, Origins, map_graphs, topological
+from symgrad.walk import UNKNOWN, Graph, Origin, Origins, map_bodies, map_graphs, topological
 
 QUESTIONS = (solve, inverse, slogdet, mahalanobis)
 """Operations that a factorisation answers."""
@@ -37,16 +37,7 @@ NAMES = {lu_factor: ("lu", "pivots"), cholesky: ("factor",)}
 
 def factorised(graph: Graph) -> Graph:
     """`graph` with factorisations that are shared written out, in loop bodies too."""
-    changed: dict[Expr, Expr] = {}
-    origins = dict(graph.origins)
-    for node in graph.nodes:
-        params = map_graphs(node.params, factorised) if node.op.functions else node.params
-        args = tuple(changed.get(a, a) for a in node.args)
-        if args != node.args or params != node.params:
-            changed[node] = node.op(*args, **params)
-            origins[changed[node]] = graph.origins.get(node, UNKNOWN)
-    if changed:
-        graph = graph.with_roots([changed.get(r, r) for r in graph.roots], origins)
+    graph = map_bodies(graph, lambda node: map_graphs(node.params, factorised))
     asks = any(n.op in QUESTIONS or n.op is assumed for n in graph.nodes)
     return _Writer(graph).run() if asks else graph
 
