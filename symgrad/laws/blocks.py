@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
+
 import numpy as np
 
-from symgrad.expr import Expr, constant
+from symgrad.expr import Expr, add, constant
 from symgrad.ops.contract import einsum, einsum_op
 from symgrad.ops.index import gather_op, scatter_add
 from symgrad.ops.pointwise import convert_op, eq, ge, gt, le, lt, select
@@ -20,6 +24,9 @@ from symgrad.ops.shape import (
 )
 from symgrad.pattern import rewrites
 from symgrad.structure import bounds
+
+LARGEST_SUM = 8
+"""Terms among which blocks are looked for."""
 
 # Comparisons of counters
 
@@ -123,6 +130,45 @@ def _is_zero_padding(e: Expr) -> bool:
         return False
     p = e.params
     return min((*p["low"], *p["high"])) >= 0
+
+
+@rewrites(add, exact=False)
+def sum_of_blocks_side_by_side(e: Expr) -> Expr | None:
+    """[x, 0] + [0, y] = [x, y]"""
+    terms = _added(e)
+    blocks = [t for t in terms if _is_zero_padding(t) and len(_padded_axes(t)) == 1]
+    for x, y in itertools.permutations(blocks, 2):
+        (axis,) = _padded_axes(x)
+        size = x.args[0].shape[axis]
+        if _padded_axes(y) == [axis] and y.params["low"][axis] == x.params["low"][axis] + size:
+            both = concatenate(*_parts(x.args[0], axis), *_parts(y.args[0], axis), axis=axis)
+            whole = _padded(both, axis, x.params["low"][axis], y.params["high"][axis])
+            rest = [t for t in terms if t is not x and t is not y]
+            return functools.reduce(operator.add, rest, whole)
+    return None
+
+
+def _parts(x: Expr, axis: int) -> tuple[Expr, ...]:
+    return x.args if x.op is concatenate and x.params["axis"] == axis else (x,)
+
+
+def _added(e: Expr) -> list[Expr]:
+    """The terms of a sum of few."""
+    found, stack = [], [e]
+    while stack:
+        node = stack.pop()
+        if node.op is add and len(stack) + len(found) < LARGEST_SUM:
+            stack.extend(node.args)
+        else:
+            found.append(node)
+    return found
+
+
+def _padded_axes(e: Expr) -> list[int]:
+    p = e.params
+    if any(p["interior"]):
+        return []
+    return [a for a in range(e.ndim) if p["low"][a] or p["high"][a]]
 
 
 @rewrites(pad, exact=True)
