@@ -35,7 +35,7 @@ from symgrad.graph import Graph
 from symgrad.kept import keep, release
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
-from symgrad.laws.totals import totals_after_loops
+from symgrad.laws.totals import lean_loops
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.plan.companions import with_shared_exponentials
@@ -412,7 +412,7 @@ class Transformed:
         simple = simplify(whole, after, log)
         final = simple
         if self.rules == "default":
-            simple = totals_after_loops(share_scaled(simple))
+            simple = lean_loops(share_scaled(simple))
             planned = plan(simple)
             final = simple if planned is simple else simplify(planned, after, log)
         stages = [

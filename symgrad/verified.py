@@ -199,6 +199,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "subtracting_from_a_negative": ("proved", "evaluated", "in programs"),
     "subtracting_from_zero": ("proved", "evaluated", "in programs"),
     "subtracting_zero": ("proved", "evaluated", "in programs"),
+    "sum_of_blocks_side_by_side": (),
     "sum_of_equals": ("proved", "evaluated", "in programs"),
     "sum_of_fractions": ("in programs",),
     "sum_of_repeated": ("in programs",),

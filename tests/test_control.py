@@ -585,6 +585,72 @@ def test_loops_keep_no_more_than_those_of_jax(fun, most):
     assert 0 < ours <= most * theirs
 
 
+def recurrent(w, h, xs):
+    return jnp.sum(lax.scan(lambda h, x: (jnp.tanh(w @ h + x), None), h, xs)[0])
+
+
+def long_short_term(w, h, xs):
+    gates = jnp.concatenate([w, 2 * w, w.T, -w], 1)
+
+    def step(state, x):
+        h, c = state
+        i, f, o, g = jnp.split(h @ gates + jnp.tile(x, 4), 4, 1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    h = jnp.stack([h, -h])
+    return jnp.sum(lax.scan(step, (h, h), xs)[1] ** 2)
+
+
+def used_twice(w, h, xs):
+    """Both matrices of one round, and the sum of what is added in another way."""
+
+    def step(state, x):
+        h, total = state
+        return (jnp.sin(w @ jnp.cos(w @ h) + x), total + w @ h), total
+
+    (h, total), totals = lax.scan(step, (h, h), xs, reverse=True)
+    return jnp.sum(h * total) + jnp.sum(totals**2)
+
+
+@pytest.mark.parametrize("fun", [recurrent, long_short_term, used_twice, gated, midpoint])
+def test_gradients_of_recurrences(fun):
+    xs = np.sin(np.arange(21.0)).reshape(7, 3)
+    close(sg.grad(fun, (0, 1, 2))(A, V, xs), jax.grad(fun, (0, 1, 2))(A, V, xs), 1e-12)
+    rows = np.stack([V, 2 * V])
+    ours, theirs = (jax.vmap(by.grad(fun), (None, 0, None))(A, rows, xs) for by in (sg, jax))
+    close(ours, theirs, 1e-12)
+    _, theirs = jax.jvp(lambda w: jax.grad(fun)(w, V, xs), (A,), (A.T,))
+    close(sg.hvp(fun)(A.T, A, V, xs), theirs, 1e-12)
+
+
+def carried(fun):
+    """How many values the loops of a gradient carry, and how many they keep of every round."""
+    loops = scans(sg.grad(fun).graph(A, V, np.ones((7, 3))))
+    return [(p["carry"], len(p["body"].outputs) - p["carry"]) for p in (n.params for n in loops)]
+
+
+def test_sums_of_products_are_taken_after_the_loop():
+    """Where rounds leave the factors anyway, or others instead, the gradient is not carried."""
+    loops = scans(sg.grad(recurrent, (0, 2)).graph(A, V, np.ones((7, 3))))
+    assert [n.params["carry"] for n in loops] == [1, 1]
+    (_, kept), (states, left) = carried(long_short_term)
+    assert (states, left) == (2, 1)
+    assert kept <= 8
+
+
+def test_factors_that_overflow_together_stay_apart():
+    """A cotangent of zero times two large numbers is zero."""
+
+    def large(w, h, xs):
+        step = lambda c, x: (c * (x * 1e25) * (x * 1e25) * 1e-38, None)  # noqa: E731
+        return jnp.sum(lax.scan(step, h * 0, xs)[0] * 0)
+
+    found = sg.grad(large, 1)(A, V, jnp.ones((7, 3)))
+    assert jnp.isfinite(found).all()
+
+
 def test_a_linear_loop_keeps_nothing():
     def linear(x):
         return jnp.sum(lax.scan(lambda c, r: (A @ c + r, None), x, LONG)[0])

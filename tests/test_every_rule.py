@@ -403,6 +403,12 @@ PROGRAMS = [
         (3,),
     ),
     fires(
+        blocks.sum_of_blocks_side_by_side,
+        lambda x, y: jnp.pad(x, (0, 4)) + jnp.pad(y, (5, 0)) + jnp.pad(y, (3, 2)),
+        (3,),
+        (2,),
+    ),
+    fires(
         blocks.blocks_of_zeros_around,
         lambda x: jnp.concatenate([jnp.zeros((2, 4), x.dtype), x, jnp.zeros((1, 4), x.dtype)]),
     ),

@@ -1,7 +1,8 @@
 """Sums over the rounds of a loop: one product after the loop for a sum of products in it.
 
 The gradient of a matrix that every round multiplies by is such a sum. Kept in the loop it is
-read and written in every round; the factors of one round are smaller than that.
+read and written in every round; the factors of one round are smaller than that. They must be
+left by every round, so this is done where they are left anyway or the loop keeps less instead.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from symgrad.expr import Expr, add, results
+from symgrad.laws.residuals import products_kept_as_one
 from symgrad.ops.contract import einsum, einsum_op
 from symgrad.ops.loops import scan
 from symgrad.walk import UNKNOWN, Graph, bind, map_bodies, map_graphs, substitute, topological
@@ -24,14 +26,23 @@ class _Total:
     products: tuple[Expr, ...]
 
 
-def totals_after_loops(graph: Graph) -> Graph:
-    """`graph` with sums of products taken after the loops whose rounds add to them."""
-    graph = map_bodies(graph, lambda node: map_graphs(node.params, totals_after_loops))
+def lean_loops(graph: Graph) -> Graph:
+    """`graph` with loops, those in bodies too, that keep and carry less."""
+    graph = map_bodies(graph, lambda node: map_graphs(node.params, lean_loops))
+    return totals_after_loops(*products_kept_as_one(graph))
+
+
+def totals_after_loops(graph: Graph, spared: Mapping[Expr, int]) -> Graph:
+    """`graph` with sums of products taken after the loops whose rounds add to them.
+
+    Args:
+        spared: how many entries of every round a loop may leave for that.
+    """
     replacement: dict[Expr, Expr] = {}
     origins = dict(graph.origins)
     for node in graph.nodes:
-        if node.op is scan:
-            found = _without_totals(node)
+        if node.op is scan and not node.params["body"].effects:
+            found = _without_totals(node, spared.get(node, 0))
             replacement |= found
             origins |= {new: graph.origins.get(old, UNKNOWN) for old, new in found.items()}
     if not replacement:
@@ -39,7 +50,7 @@ def totals_after_loops(graph: Graph) -> Graph:
     return graph.with_roots(substitute(graph.roots, replacement), origins)
 
 
-def _without_totals(loop: Expr) -> dict[Expr, Expr]:
+def _without_totals(loop: Expr, spare: int) -> dict[Expr, Expr]:
     """What takes the place of the results of a loop, nothing if it has no totals."""
     p = loop.params
     body, consts, carry = p["body"], p["consts"], p["carry"]
@@ -47,7 +58,7 @@ def _without_totals(loop: Expr) -> dict[Expr, Expr]:
     fixed = dict(zip(body.inputs[:consts], loop.args[:consts], strict=True))
     stacked = dict(zip(body.inputs[start:], loop.args[start:], strict=True))
     have = {*fixed, *stacked, *body.outputs[carry:]}
-    totals = _worth_it(_totals(body, consts, carry, fixed), have)
+    totals = _worth_it(_totals(body, consts, carry, fixed), have, spare)
     if not totals:
         return {}
     dropped = {t.carry for t in totals}
@@ -105,13 +116,18 @@ def _factors(totals: Sequence[_Total]) -> list[Expr]:
     return list(dict.fromkeys(f for t in totals for product in t.products for f in product.args))
 
 
-def _worth_it(totals: Sequence[_Total], have: Set[Expr]) -> list[_Total]:
-    """Totals that are larger than what each round must keep for them, the largest first."""
+def _worth_it(totals: Sequence[_Total], have: Set[Expr], spare: int) -> list[_Total]:
+    """Totals that are larger than what each round must leave for them, the largest first.
+
+    All together leave no more than there is to spare.
+    """
     chosen: list[_Total] = []
     for t in sorted(totals, key=lambda t: -t.products[0].type.size):
         missing = {*_factors([t])} - have - {*_factors(chosen)}
-        if sum(f.type.size for f in missing) <= t.products[0].type.size:
+        size = sum(f.type.size for f in missing)
+        if size <= min(spare, t.products[0].type.size):
             chosen.append(t)
+            spare -= size
     return chosen
 
 
