@@ -20,7 +20,7 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
-from symgrad.plan.companions import with_shared_exponentials
+from symgrad.plan.companions import with_companions
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.walk import UNKNOWN, Origin, Origins
@@ -116,7 +116,7 @@ class Graph(walk.Graph):
         return cost(self)
 
     def _program(self, name: str) -> Program:
-        written = with_shared_exponentials(factorised(inline_custom(self)))
+        written = with_companions(factorised(inline_custom(self)))
         return emit(with_casts(written), name)
 
     def source(self, name: str = "program") -> str:

@@ -38,7 +38,7 @@ from symgrad.laws.sharing import share_scaled
 from symgrad.laws.totals import lean_loops
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
-from symgrad.plan.companions import with_shared_exponentials
+from symgrad.plan.companions import with_companions
 from symgrad.plan.planner import plan, total_price
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
@@ -367,9 +367,7 @@ class Transformed:
             self._check_size(made.derived)
         homes = Homes(arguments.homes, made.derived.homes)
         final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
-        program = emit(
-            with_shared_exponentials(factorised(final)), self.__name__, self._about(made.problem)
-        )
+        program = emit(with_companions(factorised(final)), self.__name__, self._about(made.problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, made.log),

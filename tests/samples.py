@@ -863,6 +863,12 @@ STABLE = (
     _made(entropy.masked_weights_op, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_softmax, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_log_softmax, lambda x: jax.nn.log_softmax(x, 0), normal, axis=0),
+    _made(
+        companions.product_of_others,
+        lambda x: jax.grad(lambda x: jnp.sum(jnp.prod(x, 0)))(x),
+        normal,
+        axis=0,
+    ),
     _made(companions.logsumexp, lambda x: jax.nn.logsumexp(x, 0), normal, axis=0),
     _made(entropy.masked_logsumexp, lambda x: jax.nn.logsumexp(x, 0), normal, axis=0),
     _made(stable.weighted_sum_sign, _sign_of_weighted, normal, several, axis=1),

@@ -224,3 +224,18 @@ def logsumexp(x, axis):
     total = jnp.log(jnp.sum(jnp.exp(x - largest), axis, keepdims=True))
     found = jnp.where(jnp.isfinite(largest), largest + total, largest)
     return jnp.squeeze(found, axis)
+
+
+def product_of_others(x, axis):
+    """For every entry the product of all others along the axis, by the products of pairs."""
+    n = x.shape[axis]
+    if n < 2:
+        return jnp.ones_like(x)
+    even = lax.slice_in_dim(x, 0, n, 2, axis)
+    odd = lax.slice_in_dim(x, 1, n, 2, axis)
+    if n % 2:
+        odd = jnp.concatenate([odd, jnp.ones_like(lax.slice_in_dim(x, 0, 1, 1, axis))], axis)
+    above = product_of_others(even * odd, axis)
+    pairs = jnp.stack([above * odd, above * even], axis + 1)
+    shape = (*x.shape[:axis], n + n % 2, *x.shape[axis + 1 :])
+    return lax.slice_in_dim(pairs.reshape(shape), 0, n, 1, axis)

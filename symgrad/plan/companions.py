@@ -1,4 +1,4 @@
-"""One exponential for all functions of it: a pass over a whole graph, before it is printed."""
+"""Functions of one operand that share work: a pass over a whole graph, before it is printed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from symgrad.expr import Expr, Op, add, neg, sub
+from symgrad.expr import Expr, Op, add, mul, neg, sub
 from symgrad.ops import companions
 from symgrad.ops.pointwise import logistic, logistic_slope, softplus
 from symgrad.ops.reduce import logsumexp, softmax
@@ -23,10 +23,10 @@ Change = tuple[Op, tuple[Expr, ...]]
 """Another operation, and its operands."""
 
 
-def with_shared_exponentials(graph: Graph) -> Graph:
-    """`graph` with all functions of one exponential computed from it, in loop bodies too."""
-    graph = map_bodies(graph, lambda node: map_graphs(node.params, with_shared_exponentials))
-    graph = _with_one_shift(graph)
+def with_companions(graph: Graph) -> Graph:
+    """`graph` with functions computed together where that is less work, in loop bodies too."""
+    graph = map_bodies(graph, lambda node: map_graphs(node.params, with_companions))
+    graph = _with_products_of_others(_with_one_shift(graph))
     changes = _by_distance(graph.nodes) | _beside_softmax(graph.nodes)
     if not changes:
         return graph
@@ -74,6 +74,11 @@ def _exponential(op: Op, turned: bool) -> tuple[str, bool]:
     return ("x", turned) if op is logistic else ("|x|", turned and op is softplus)
 
 
+def _with_products_of_others(graph: Graph) -> Graph:
+    found = ((n, companions.as_product_of_others(n)) for n in graph.nodes if n.op is mul)
+    return _exchanged(graph, {old: new for old, new in found if new is not None})
+
+
 def _with_one_shift(graph: Graph) -> Graph:
     """softmax(x + c) for softmax(x) where the logarithm of the sum is that of x + c."""
     sums = {_unshifted(n): n.args[0] for n in graph.nodes if n.op is logsumexp}
@@ -81,6 +86,10 @@ def _with_one_shift(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.op is softmax and sums.get(_unshifted(node), node.args[0]) is not node.args[0]:
             moved[node] = softmax(sums[_unshifted(node)], **node.params)
+    return _exchanged(graph, moved)
+
+
+def _exchanged(graph: Graph, moved: Mapping[Expr, Expr]) -> Graph:
     if not moved:
         return graph
     origins = {new: graph.origins.get(old, UNKNOWN) for old, new in moved.items()}
