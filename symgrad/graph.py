@@ -20,7 +20,6 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
-from symgrad.plan.companions import with_companions
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.walk import UNKNOWN, Origin, Origins
@@ -116,8 +115,7 @@ class Graph(walk.Graph):
         return cost(self)
 
     def _program(self, name: str) -> Program:
-        written = with_companions(factorised(inline_custom(self)))
-        return emit(with_casts(written), name)
+        return emit(with_casts(factorised(inline_custom(self))), name)
 
     def source(self, name: str = "program") -> str:
         """The graph as a Python function that imports only `jax`."""

@@ -367,7 +367,10 @@ class Transformed:
             self._check_size(made.derived)
         homes = Homes(arguments.homes, made.derived.homes)
         final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
-        program = emit(with_companions(factorised(final)), self.__name__, self._about(made.problem))
+        written = factorised(final)
+        if self.rules == "default":
+            written = with_companions(written)
+        program = emit(written, self.__name__, self._about(made.problem))
         donate = tuple(i for i, p in enumerate(arguments.positions) if p in self.donate_argnums)
         return Plan(
             Graph.of(final, made.log),

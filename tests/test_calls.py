@@ -281,7 +281,9 @@ def test_checkpointed_loops_use_the_memory_they_use_in_jax(name):
     loss = scanned(WRAPPERS[name])
     ours = memory(sg.grad(loss).lower(ws, x).compile())
     assert ours <= 1.02 * memory(jax.jit(jax.grad(loss)).lower(ws, x).compile())
-    assert ours < 0.8 * memory(sg.grad(scanned(WRAPPERS["plain"])).lower(ws, x).compile())
+    plain = scanned(WRAPPERS["plain"])
+    assert ours < 0.8 * memory(jax.jit(jax.grad(plain)).lower(ws, x).compile())
+    assert ours <= memory(sg.grad(plain).lower(ws, x).compile())
 
 
 def test_only_derivatives_have_barriers():

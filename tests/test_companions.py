@@ -100,6 +100,12 @@ def test_logsumexp_beside_softmax(row: tuple[float, ...]) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_exact_programs_call_the_functions_as_written() -> None:
+    source = sg.grad(gates, rules="exact").source(jnp.ones(3), jnp.ones(3))
+    assert "jax.nn.sigmoid(" in source
+    assert "def sigmoid" not in source
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 20])
 @pytest.mark.parametrize("zeros", [0, 1, 2])
 def test_gradients_of_products(n: int, zeros: int) -> None:

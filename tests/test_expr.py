@@ -268,7 +268,7 @@ def test_threads_differentiate_and_collect_at_once():
 
     def work(number: int) -> list[str]:
         texts = []
-        for i in range(8):
+        for i in range(5):
             x = parameter(0, VECTOR)
             y = reduce_sum(sin(x * float(i)) * cos(x), axes=(0,))
             (slope,) = pullback([y], [constant(1, F32)], [x])
@@ -278,8 +278,8 @@ def test_threads_differentiate_and_collect_at_once():
                 gc.collect()
         return texts
 
-    with ThreadPoolExecutor(16) as pool:
-        first, *others = pool.map(work, range(16))
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(work, range(8))
     assert all(other == first for other in others)
 
 

@@ -57,7 +57,13 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize("raw", [False, True], ids=["typed key", "raw key"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(False, id="typed key"),
+        pytest.param(True, id="raw key", marks=pytest.mark.slow),
+    ],
+)
 def test_draws_and_their_derivatives(raw, float64, subtests):
     key = R.PRNGKey(3) if raw else R.key(3)
     x = np.array([0.7, 1.3, 2.2])

@@ -18,7 +18,7 @@ from symgrad.plan.order import build
 from symgrad.plan.sharing import common_factors, outer_parts, repeated_pairs, with_core
 from symgrad.walk import Graph
 
-SAMPLE = range(24)
+SAMPLE = range(0, 24, 2)
 TOLERANCE = 1e-12
 
 
@@ -97,7 +97,7 @@ def test_two_thousand_random_products_keep_their_values(start, float64):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("seed", SAMPLE[::8])
+@pytest.mark.parametrize("seed", SAMPLE[::6])
 def test_gradients_of_random_products_are_those_of_jax(seed, float64):
     run, args = program(seed), arguments(seed)
     every = tuple(range(len(args)))
