@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from benchmarks import algebra, first_path, networks, overhead, products, report
+from benchmarks import algebra, corpus, first_path, networks, overhead, products, report
 from benchmarks.harness import Comparison, Fact, compare
 
 ROWS = {
@@ -18,6 +18,7 @@ ROWS = {
     "products": products,
     "networks": networks,
     "algebra": algebra,
+    "corpus": corpus,
     "overhead": overhead,
 }
 

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import gammaln, logsumexp
 
-from benchmarks import networks
 from benchmarks.harness import Case, value_and_grad
 
 ABOUT = "Value and gradient of many functions; JAX: `jax.jit(jax.value_and_grad(fun))`."
@@ -572,5 +571,4 @@ PROBLEMS = [
 
 
 def cases() -> list[Case]:
-    losses = [value_and_grad(p.fun.__name__, p.fun, *p.args()) for p in PROBLEMS]
-    return [*losses, *networks.cases()]
+    return [value_and_grad(p.fun.__name__, p.fun, *p.args()) for p in PROBLEMS]

@@ -54,10 +54,25 @@ def markdown(results: Results) -> str:
         facts = [m for m in measured if isinstance(m, Fact)]
         if comparisons:
             lines += [_table(RUNNING, _running(comparisons))]
+            lines += [f"{_overall(comparisons)}\n"] if len(comparisons) >= MANY else []
             lines += [FIRST_RESULT, _table(MAKING, _making(comparisons))]
         if facts:
             lines += [_table(("what", "ratio"), [(f.name, str(f.ratio)) for f in facts])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+MANY = 20
+"""So many cases are summed up."""
+
+
+def _overall(comparisons: Sequence[Comparison]) -> str:
+    ratios = {c.name: c.inside[next(iter(c.inside))].median for c in comparisons}
+    worst = min(ratios, key=ratios.__getitem__)
+    mean = math.exp(sum(map(math.log, ratios.values())) / len(ratios))
+    return (
+        f"Geometric mean of {len(ratios)} in `jax.jit`: {mean:.3f}; "
+        f"the worst, {worst}: {ratios[worst]:.2f}."
+    )
 
 
 RUNNING = (

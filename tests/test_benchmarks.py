@@ -15,7 +15,7 @@ import pytest
 
 import symgrad as sg
 from benchmarks import __main__ as command
-from benchmarks import algebra, first_path, harness, networks, products, report
+from benchmarks import algebra, corpus, first_path, harness, networks, products, report
 from benchmarks.harness import SYMGRAD, Case, Comparison, Fact, Figures, Measured, Ratio, Stages
 
 MARGIN = 1.02
@@ -42,6 +42,33 @@ def test_gradients_of_networks_cost_no_more_than_those_of_jax(
     assert own.products == theirs.products
     assert own.flops <= MARGIN * theirs.flops
     assert own.temp_bytes <= MARGIN * theirs.temp_bytes + kept
+
+
+def work(case: Case, name: str) -> float:
+    """Operations of the optimised program, a transcendental function as ten."""
+    cost = case.programs[name]().lower(*case.args).compile().cost_analysis()
+    return cost.get("flops", 0.0) + 10 * cost.get("transcendentals", 0.0)
+
+
+@pytest.mark.parametrize("case", corpus.cases()[::9], ids=lambda c: c.name)
+def test_functions_of_the_corpus_are_as_accurate_as_in_jax(case: Case) -> None:
+    exact = harness.in_float64(case)
+    own, theirs = (
+        harness.relative_error(case.programs[name]()(*case.args), exact)
+        for name in (SYMGRAD, "jax")
+    )
+    assert own <= 4 * theirs + 1e-6
+
+
+@pytest.mark.slow
+def test_functions_of_the_corpus_need_no_more_work_than_in_jax() -> None:
+    """Bodies of loops count once there: a product taken out of a loop would count in full."""
+    loopless = [
+        c for c in corpus.cases() if "scan" not in str(jax.make_jaxpr(c.programs["jax"]())(*c.args))
+    ]
+    ratios = [work(c, SYMGRAD) / max(1.0, work(c, "jax")) for c in loopless]
+    assert len(ratios) > 50
+    assert math.exp(sum(map(math.log, ratios)) / len(ratios)) <= 1
 
 
 SMALL: dict[str, Callable[[], Case]] = {
