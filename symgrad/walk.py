@@ -121,6 +121,37 @@ def substitute(outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tup
     return rewritten(outputs, dict(replacement))
 
 
+def substitute_throughout(
+    outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]
+) -> tuple[Expr, ...]:
+    """As `substitute`, also inside of what takes the place of a node.
+
+    A node whose replacement depends on it stays.
+    """
+    active = dict(replacement)
+    entered: set[Expr] = set()
+    done: dict[Expr, Expr] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        entered.add(node)
+        below = (active[node],) if node in active else node.args
+        waiting = [a for a in below if a not in done]
+        for a in waiting:
+            if a in entered:
+                active.pop(a, None)
+        if waiting:
+            stack.extend(waiting)
+        elif node in active:
+            done[node] = done[active[node]]
+        else:
+            done[node] = rebuild(node, tuple(done[a] for a in node.args))
+    return tuple(done[o] for o in outputs)
+
+
 def rewritten(outputs: Sequence[Expr], done: dict[Expr, Expr]) -> tuple[Expr, ...]:
     """As `substitute`, with a table that goes on: it gains every node that is visited."""
     for node in topological(outputs, known=done):

@@ -614,7 +614,16 @@ def used_twice(w, h, xs):
     return jnp.sum(h * total) + jnp.sum(totals**2)
 
 
-@pytest.mark.parametrize("fun", [recurrent, long_short_term, used_twice, gated, midpoint])
+def three_loops(w, h, xs):
+    """Three loops, each on what the one before it returns."""
+    h, hs = lax.scan(lambda h, x: ((y := jnp.tanh(w @ h + x)), y), h, xs)
+    last = lax.scan(lambda c, x: (jax.nn.sigmoid(w @ c) * jnp.tanh(x), None), h, hs)[0]
+    return long_short_term(w, last, hs)
+
+
+@pytest.mark.parametrize(
+    "fun", [recurrent, long_short_term, used_twice, gated, midpoint, three_loops]
+)
 def test_gradients_of_recurrences(fun):
     xs = np.sin(np.arange(21.0)).reshape(7, 3)
     close(sg.grad(fun, (0, 1, 2))(A, V, xs), jax.grad(fun, (0, 1, 2))(A, V, xs), 1e-12)
@@ -638,6 +647,16 @@ def test_sums_of_products_are_taken_after_the_loop():
     (_, kept), (states, left) = carried(long_short_term)
     assert (states, left) == (2, 1)
     assert kept <= 8
+
+
+@pytest.mark.parametrize(
+    ("transform", "loops"), [(sg.grad, 6), (sg.value_and_grad, 6), (sg.hvp, 6)]
+)
+def test_loops_on_results_of_loops_run_once(transform, loops):
+    """Each forward and once backward, of whatever order the derivative is."""
+    vector = (A,) if transform is sg.hvp else ()
+    graph = transform(three_loops).graph(*vector, A, V, np.ones((7, 3)))
+    assert len(scans(graph)) == loops
 
 
 def test_factors_that_overflow_together_stay_apart():

@@ -21,6 +21,7 @@ from symgrad.walk import (
     mark,
     rebuild,
     substitute,
+    substitute_throughout,
     topological,
     types_of,
 )
@@ -241,3 +242,16 @@ def test_graphs_without_names_can_be_used_like_others(x, y):
     assert graph.pushforward(0).source()
     found = graph.pullback(0).compile()(np.zeros(3, F32), np.arange(3, dtype=F32), F32.type(2))
     np.testing.assert_allclose(found, [0, 2, 4])
+
+
+def test_what_takes_a_place_is_rewritten_too(x, y):
+    a, b = sin(x), cos(x)
+    replacement = {a: b, exp(a): exp(a) + a}
+    assert substitute([exp(a)], replacement) == (exp(a) + a,)
+    assert substitute_throughout([exp(a) * a], {a: b, exp(a): cos(a) + a}) == ((cos(b) + b) * b,)
+
+
+def test_a_node_in_its_own_replacement_stays(x, y):
+    a = sin(x)
+    assert substitute_throughout([a + y], {a: cos(a), y: x}) == (a + x,)
+    assert substitute_throughout([a + y], {a: y * 2.0, y: a * 2.0})[0].op is (a + y).op

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from symgrad.expr import Expr, Op, item, results
 from symgrad.ops.loops import scan
 from symgrad.ops.sharded import sharded
-from symgrad.walk import Graph, bind, rebuild, substitute, topological
+from symgrad.walk import (
+    Graph,
+    bind,
+    rebuild,
+    substitute,
+    substitute_throughout,
+    topological,
+)
 
 
 def tidy_loops(graph: Graph) -> Graph:
@@ -40,7 +47,7 @@ def merge_loops(graph: Graph) -> Graph:
     origins = dict(graph.origins)
     # The loop now does the work of the user's line, so it belongs to that line.
     origins |= {big: origins[small] for small, big in replacement.items() if small in origins}
-    return graph.with_roots(substitute(graph.roots, replacement), origins)
+    return graph.with_roots(substitute_throughout(graph.roots, replacement), origins)
 
 
 def _contained_scan(small: Expr, big: Expr) -> list[int] | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from symgrad.expr import Expr, fresh, item, mul, results
 from symgrad.ops.loops import scan
 from symgrad.structure import bounds
-from symgrad.walk import UNKNOWN, Graph, bind, rebuild, substitute
+from symgrad.walk import UNKNOWN, Graph, bind, rebuild, substitute, substitute_throughout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def products_kept_as_one(graph: Graph) -> tuple[Graph, dict[Expr, int]]:
     if not replacement:
         return graph, {}
     origins = {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
-    roots = substitute(graph.roots, replacement)
+    roots = substitute_throughout(graph.roots, replacement)
     return graph.with_roots(roots, {**graph.origins, **origins}), spared
 
 

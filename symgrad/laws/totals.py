@@ -15,7 +15,15 @@ from symgrad.expr import Expr, add, results
 from symgrad.laws.residuals import products_kept_as_one
 from symgrad.ops.contract import einsum, einsum_op
 from symgrad.ops.loops import scan
-from symgrad.walk import UNKNOWN, Graph, bind, map_bodies, map_graphs, substitute, topological
+from symgrad.walk import (
+    UNKNOWN,
+    Graph,
+    bind,
+    map_bodies,
+    map_graphs,
+    substitute_throughout,
+    topological,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ def totals_after_loops(graph: Graph, spared: Mapping[Expr, int]) -> Graph:
             origins |= {new: graph.origins.get(old, UNKNOWN) for old, new in found.items()}
     if not replacement:
         return graph
-    return graph.with_roots(substitute(graph.roots, replacement), origins)
+    return graph.with_roots(substitute_throughout(graph.roots, replacement), origins)
 
 
 def _without_totals(loop: Expr, spare: int) -> dict[Expr, Expr]:
