@@ -152,6 +152,15 @@ def substitute_throughout(
     return tuple(done[o] for o in outputs)
 
 
+def exchanged(graph: Graph, replacement: Mapping[Expr, Expr]) -> Graph:
+    """`graph` with other nodes in the place of some, which pass on where they came from."""
+    if not replacement:
+        return graph
+    origins = {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
+    roots = substitute_throughout(graph.roots, replacement)
+    return graph.with_roots(roots, {**graph.origins, **origins})
+
+
 def rewritten(outputs: Sequence[Expr], done: dict[Expr, Expr]) -> tuple[Expr, ...]:
     """As `substitute`, with a table that goes on: it gains every node that is visited."""
     for node in topological(outputs, known=done):

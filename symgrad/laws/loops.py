@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from symgrad.expr import Expr, Op, item, results
 from symgrad.ops.loops import scan
 from symgrad.ops.sharded import sharded
-from symgrad.walk import (
-    Graph,
-    bind,
-    rebuild,
-    substitute,
-    substitute_throughout,
-    topological,
-)
+from symgrad.walk import Graph, bind, rebuild, substitute, substitute_throughout, topological
 
 
 def tidy_loops(graph: Graph) -> Graph:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from symgrad.expr import Expr, fresh, item, mul, results
 from symgrad.ops.loops import scan
 from symgrad.structure import bounds
-from symgrad.walk import UNKNOWN, Graph, bind, rebuild, substitute, substitute_throughout
+from symgrad.walk import Graph, bind, exchanged, rebuild, substitute
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,12 @@ def products_kept_as_one(graph: Graph) -> tuple[Graph, dict[Expr, int]]:
         for keeper in _keepers(reader):
             groups = _groups(reader, keeper, uses) if taken.isdisjoint((reader, keeper)) else []
             if groups:
-                replacement |= _exchanged(reader, keeper, groups)
+                replacement |= _with_products_kept(reader, keeper, groups)
                 taken |= {reader, keeper}
                 new = replacement[results(reader)[0]]
                 size = sum((len(g.slices) - 1) * g.product.type.size for g in groups)
                 spared[new.args[0] if new.op is item else new] = size
-    if not replacement:
-        return graph, {}
-    origins = {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
-    roots = substitute_throughout(graph.roots, replacement)
-    return graph.with_roots(roots, {**graph.origins, **origins}), spared
+    return exchanged(graph, replacement), spared
 
 
 def _first_slice(loop: Expr) -> int:
@@ -116,7 +112,7 @@ def _is_small(value: Expr) -> bool:
     return low >= -1 and high <= 1
 
 
-def _exchanged(reader: Expr, keeper: Expr, groups: Sequence[_Group]) -> dict[Expr, Expr]:
+def _with_products_kept(reader: Expr, keeper: Expr, groups: Sequence[_Group]) -> dict[Expr, Expr]:
     """Results of both loops, those of new ones in their place."""
     outputs = keeper.params["body"].outputs
     gone = {i for g in groups for i in g.slices}

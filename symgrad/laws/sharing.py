@@ -5,7 +5,7 @@ from __future__ import annotations
 from symgrad.expr import Expr
 from symgrad.laws.algebra import scale_of
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
-from symgrad.walk import UNKNOWN, Graph, substitute
+from symgrad.walk import Graph, exchanged
 
 LINEAR = (reduce_sum, reshape_op, transpose, broadcast)
 
@@ -28,8 +28,4 @@ def share_scaled(graph: Graph) -> Graph:
         scaled = x / factor if divides else x * factor
         if scaled in alive:
             replacement[node] = moved.op(scaled, **moved.params)
-    if not replacement:
-        return graph
-    origins = dict(graph.origins)
-    origins |= {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
-    return graph.with_roots(substitute(graph.roots, replacement), origins)
+    return exchanged(graph, replacement)

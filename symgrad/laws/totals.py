@@ -15,15 +15,7 @@ from symgrad.expr import Expr, add, results
 from symgrad.laws.residuals import products_kept_as_one
 from symgrad.ops.contract import einsum, einsum_op
 from symgrad.ops.loops import scan
-from symgrad.walk import (
-    UNKNOWN,
-    Graph,
-    bind,
-    map_bodies,
-    map_graphs,
-    substitute_throughout,
-    topological,
-)
+from symgrad.walk import Graph, bind, exchanged, map_bodies, map_graphs, topological
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +39,10 @@ def totals_after_loops(graph: Graph, spared: Mapping[Expr, int]) -> Graph:
         spared: how many entries of every round a loop may leave for that.
     """
     replacement: dict[Expr, Expr] = {}
-    origins = dict(graph.origins)
     for node in graph.nodes:
         if node.op is scan and not node.params["body"].effects:
-            found = _without_totals(node, spared.get(node, 0))
-            replacement |= found
-            origins |= {new: graph.origins.get(old, UNKNOWN) for old, new in found.items()}
-    if not replacement:
-        return graph
-    return graph.with_roots(substitute_throughout(graph.roots, replacement), origins)
+            replacement |= _without_totals(node, spared.get(node, 0))
+    return exchanged(graph, replacement)
 
 
 def _without_totals(loop: Expr, spare: int) -> dict[Expr, Expr]:

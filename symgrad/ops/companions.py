@@ -14,25 +14,21 @@ from symgrad.ops.reduce import logsumexp as logsumexp_of_any
 from symgrad.walk import substitute
 
 sigmoid = replace(logistic, name="sigmoid", source="sigmoid(x)", helpers=(accurate.sigmoid,))
-sigmoid_of_minus = Op(
-    "sigmoid_of_minus",
-    logistic.type_rule,
-    "sigmoid_of_minus(x)",
-    Pointwise(lambda g, y, x: -(g * logistic_slope(x))),
-    elementwise=True,
-    flops=logistic.flops,
+sigmoid_of_minus = replace(
+    logistic,
+    name="sigmoid_of_minus",
+    source="sigmoid_of_minus(x)",
+    derivative=Pointwise(lambda g, y, x: -(g * logistic_slope(x))),
     helpers=(accurate.sigmoid_of_minus,),
 )
 softplus = replace(
     softplus_of_any, name="softplus", source="softplus(x)", helpers=(accurate.softplus,)
 )
-softplus_of_minus = Op(
-    "softplus_of_minus",
-    softplus.type_rule,
-    "softplus_of_minus(x)",
-    Pointwise(lambda g, y, x: -(g * sigmoid_of_minus(x))),
-    elementwise=True,
-    flops=softplus.flops,
+softplus_of_minus = replace(
+    softplus,
+    name="softplus_of_minus",
+    source="softplus_of_minus(x)",
+    derivative=Pointwise(lambda g, y, x: -(g * sigmoid_of_minus(x))),
     helpers=(accurate.softplus_of_minus,),
 )
 logsumexp = replace(

@@ -10,7 +10,7 @@ from symgrad.expr import Expr, Op, add, mul, neg, sub
 from symgrad.ops import companions
 from symgrad.ops.pointwise import logistic, logistic_slope, softplus
 from symgrad.ops.reduce import logsumexp, softmax
-from symgrad.walk import UNKNOWN, Graph, map_bodies, map_graphs, substitute
+from symgrad.walk import UNKNOWN, Graph, exchanged, map_bodies, map_graphs
 
 BY_DISTANCE = {
     logistic: (companions.sigmoid, companions.sigmoid_of_minus),
@@ -76,7 +76,7 @@ def _exponential(op: Op, turned: bool) -> tuple[str, bool]:
 
 def _with_products_of_others(graph: Graph) -> Graph:
     found = ((n, companions.as_product_of_others(n)) for n in graph.nodes if n.op is mul)
-    return _exchanged(graph, {old: new for old, new in found if new is not None})
+    return exchanged(graph, {old: new for old, new in found if new is not None})
 
 
 def _with_one_shift(graph: Graph) -> Graph:
@@ -86,14 +86,7 @@ def _with_one_shift(graph: Graph) -> Graph:
     for node in graph.nodes:
         if node.op is softmax and sums.get(_unshifted(node), node.args[0]) is not node.args[0]:
             moved[node] = softmax(sums[_unshifted(node)], **node.params)
-    return _exchanged(graph, moved)
-
-
-def _exchanged(graph: Graph, moved: Mapping[Expr, Expr]) -> Graph:
-    if not moved:
-        return graph
-    origins = {new: graph.origins.get(old, UNKNOWN) for old, new in moved.items()}
-    return graph.with_roots(substitute(graph.roots, moved), {**graph.origins, **origins})
+    return exchanged(graph, moved)
 
 
 def _beside_softmax(nodes: Sequence[Expr]) -> dict[Expr, Change]:
