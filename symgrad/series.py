@@ -17,7 +17,7 @@ from typing import Any
 from symgrad.exact import context
 from symgrad.exact.numbers import number
 from symgrad.expr import Expr, Op, add, argument, div, literal, mul, neg, sub
-from symgrad.ops import differences, norm, pointwise, special, stable, waves
+from symgrad.ops import differences, entropy, norm, pointwise, special, stable, waves
 from symgrad.ops.limit import limit_op
 from symgrad.walk import topological
 
@@ -73,6 +73,8 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     pointwise.integer_power_op: lambda mp, x, *, exponent: x**exponent,
     pointwise.power: lambda mp, x, y: mp.power(x, y),
     pointwise.log1p: lambda mp, x: mp.log(1 + x),
+    entropy.times_log_op: lambda mp, x, y: x * mp.log(y),
+    entropy.times_log1p_op: lambda mp, x, y: x * mp.log(1 + y),
     pointwise.rsqrt: lambda mp, x: 1 / mp.sqrt(x),
     pointwise.exp2: lambda mp, x: mp.power(2, x),
     pointwise.logistic: lambda mp, x: 1 / (1 + mp.exp(-x)),

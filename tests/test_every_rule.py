@@ -46,6 +46,7 @@ from symgrad.laws import (
     matrix,
     moments,
     norms,
+    parameters,
     powers,
     products,
     quotients,
@@ -349,6 +350,7 @@ SMALL = Operand(between(-0.5, 0.5), (3, 4))
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 HALF = Operand(between(0.1, 0.6), (3, 4))
 LARGE = Operand(between(1.1, 3.0), (3, 4))
+RATE = Operand(between(0.1, 2.0), ())
 MIDDLE_VECTOR = Operand(between(0.3, 2.0), (4,))
 
 
@@ -791,6 +793,24 @@ PROGRAMS = [
     fires(spectral.product_of_singular_factors, _from_singular_values),
     fires(limits.removable_singularity, lambda x: jnp.sin(x) / x),
     fires(guards.guarded_limit, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)),
+    fires(
+        parameters.limit_in_a_parameter,
+        lambda k, x: jnp.sum((1.0 - jnp.exp(-k * x)) / k),
+        RATE,
+        (3,),
+    ),
+    fires(
+        parameters.power_in_a_parameter,
+        lambda k, x: (1.0 + k * x**2) ** (1.0 / k),
+        RATE,
+        (3,),
+    ),
+    fires(
+        parameters.sum_over_a_parameter,
+        lambda k, x: jnp.sum(jnp.sin(k * x)) / k,
+        RATE,
+        (3,),
+    ),
     fires(limits.simplified_function, lambda x: jnp.sum(jnp.sin(x) / x), derivative=True),
     fires(matrix.triangle_from_comparison, lambda x: jnp.tril(x, -1) + jnp.triu(x, 1)),
     fires(

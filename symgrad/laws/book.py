@@ -31,6 +31,7 @@ from symgrad.laws import (
     matrix,
     moments,
     norms,
+    parameters,
     powers,
     products,
     quotients,
@@ -80,6 +81,7 @@ LIFT = (
     *_rules_of(determinants),
     *_rules_of(algebra),
     *_rules_of(limits),
+    *_rules_of(parameters),
     *_rules_of(guards),
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)

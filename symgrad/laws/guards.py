@@ -9,6 +9,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, div, item, mul, neg, sub
 from symgrad.laws.limits import ZERO_OVER_ZERO, continued
+from symgrad.laws.parameters import limit_in_a_parameter, power_in_a_parameter
 from symgrad.laws.poles import Pole
 from symgrad.laws.separate import LARGEST_REGION, RULES, Separated, Term, separate
 from symgrad.ops.calls import custom_jvp, custom_vjp
@@ -120,6 +121,7 @@ def guarded_limit(e: Expr) -> Expr | None:
         outside = _outside(elsewhere, condition, guard.holds)
         if outside.shape == e.shape:
             found = _unguarded(e, outside, _without_rule(at_point), guard)
+            found = _in_a_parameter(condition, at_point, outside, guard) if found is None else found
             if found is not None:
                 return found
         guard = guard.of_operand()
@@ -134,6 +136,39 @@ def _unguarded(e: Expr, outside: Expr, at_point: Expr, guard: Guard) -> Expr | N
         return None
     pole = Pole(guard.variable, guard.centre)
     return continued(e, found, pole) if _agree(found, wanted, guard) else None
+
+
+def _in_a_parameter(condition: Expr, at_point: Expr, outside: Expr, guard: Guard) -> Expr | None:
+    """The same where the limit depends on other arrays: it is right near the point as well."""
+    if guard.centre or guard.within:
+        return None
+    for rule in (limit_in_a_parameter, power_in_a_parameter):
+        outside = (outside.op in rule.roots and rule.rewrite(outside)) or outside
+    chosen = {n for n in topological([outside]) if n.op is select and _is_small(n.args[0])}
+    if len({n.args[0] for n in chosen}) != 1:
+        return None
+    (small,) = {n.args[0] for n in chosen}
+    near, far = (substitute([outside], {n: n.args[i] for n in chosen})[0] for i in (1, 2))
+    (u,) = small.args[0].args
+    if not _agree_at_zero(near, at_point, u, guard.variable):
+        return None
+    written = (at_point, far) if guard.holds else (far, at_point)
+    return select(small, near, select(condition, *written))
+
+
+def _is_small(condition: Expr) -> bool:
+    return condition.op is lt and condition.args[0].op is abs_
+
+
+def _agree_at_zero(near: Expr, at_point: Expr, u: Expr, k: Expr) -> bool:
+    """Whether two expressions are equal where `k`, and therefore its multiple `u`, is zero."""
+    while near.op is at_point.op and near.op.elementwise and len(near.args) == 1:
+        (near,), (at_point,) = near.args, at_point.args
+    found, wanted = separate(near, u), separate(at_point, u)
+    if found is None or wanted is None:
+        return False
+    left = Separated(found.axes, tuple(t for t in found.terms if k not in t.factors))
+    return _agree(left, wanted, Guard(u, 0.0, 0.0, True))
 
 
 def _without_rule(e: Expr) -> Expr:

@@ -7,7 +7,7 @@ analytic in the variable, and each of its functions takes the value of its serie
 from __future__ import annotations
 
 from symgrad.expr import Expr, Type
-from symgrad.laws import algebra
+from symgrad.laws import algebra, lift
 from symgrad.laws.poles import PASSES_ON, Pole, candidates, is_infinite
 from symgrad.laws.separate import Separated, Term, power_of, product, separate, times
 from symgrad.ops.limit import limit_op, variable
@@ -37,7 +37,7 @@ def continued(e: Expr, found: Separated, pole: Pole) -> Expr | None:
     """The sum of terms, each of which is analytic at the point."""
     if any(is_infinite(t, pole.centre) for t in found.terms):
         return None
-    functions = [_analytic(t, pole) for t in found.terms]
+    functions = [analytic(t, pole) for t in found.terms]
     varying = any(
         t.power or variable(pole.variable.dtype) in topological([t.function]) for t in found.terms
     )
@@ -45,18 +45,19 @@ def continued(e: Expr, found: Separated, pole: Pole) -> Expr | None:
         return None
     total: Expr | None = None
     for t, f in zip(found.terms, functions, strict=True):
-        value = product(t, _stretched(f, e, found.axes))  # type: ignore[arg-type]
+        value = product(t, repeated(f, e, found.axes))  # type: ignore[arg-type]
         total = value if total is None else total + value
     return total
 
 
-def _stretched(f: Expr, e: Expr, axes: tuple[int, ...] | None) -> Expr:
+def repeated(f: Expr, e: Expr, axes: tuple[int, ...] | None) -> Expr:
+    """An array over these axes of `e`, with the shape of `e`."""
     if f.ndim == 0 or f.shape == e.shape:
         return f
     return broadcast(f, shape=e.shape, axes=axes)
 
 
-def _analytic(t: Term, pole: Pole) -> Expr | None:
+def analytic(t: Term, pole: Pole) -> Expr | None:
     """A function of the variable, by its series near the point if it is 0/0 there."""
     v, centre = pole.variable, pole.centre
     function = _continuous(t.function, pole) if t.power >= 0 or centre else None
@@ -90,12 +91,14 @@ def _side(function: Expr, centre: float) -> int | None:
     return {(True, True): 0, (True, False): 1, (False, True): -1}.get((above, below))
 
 
-ALGEBRA = tuple(r for r in vars(algebra).values() if isinstance(r, Rule))
+ARITHMETIC = tuple(
+    r for module in (algebra, lift) for r in vars(module).values() if isinstance(r, Rule)
+)
 
 
 @rewrites(limit_op, exact=False)
 def simplified_function(e: Expr) -> Expr | None:
     """A function with a removable singularity, with the laws of arithmetic applied to it"""
     function = e.params["function"]
-    (found,) = simplify(Graph((), (function,)), (ALGEBRA,)).outputs
+    (found,) = simplify(Graph((), (function,)), (ARITHMETIC,)).outputs
     return None if found is function else limit_op(*e.args, **{**e.params, "function": found})

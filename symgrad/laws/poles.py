@@ -11,6 +11,7 @@ import numpy as np
 from symgrad.expr import Expr, add, div, literal, literal_value, mul, neg, sub
 from symgrad.laws.norms import squared_length
 from symgrad.laws.separate import LARGEST_SUM, RULES, Term, separate
+from symgrad.ops.entropy import times_log1p_op, times_log_op
 from symgrad.ops.norm import ratio
 from symgrad.ops.pointwise import (
     convert_op,
@@ -31,7 +32,7 @@ from symgrad.walk import topological
 
 PASSES_ON = (
     *(add, sub, neg, mul, div, ratio, square, integer_power_op),
-    *(broadcast, reshape_op, reduce_sum, convert_op),
+    *(times_log_op, times_log1p_op, broadcast, reshape_op, reduce_sum, convert_op),
 )
 """Operations that have the poles of their operands, unless these cancel."""
 
@@ -64,7 +65,7 @@ def poles(e: Expr) -> tuple[Pole, ...]:
 
 def candidates(e: Expr) -> tuple[Pole, ...]:
     inherited = [p for a in e.args for p in poles(a)] if e.op in PASSES_ON else []
-    return tuple(dict.fromkeys([*inherited, *_own_candidates(e)]))[:LARGEST_SUM]
+    return tuple(dict.fromkeys([*inherited, *own_candidates(e)]))[:LARGEST_SUM]
 
 
 def _is_pole(e: Expr, pole: Pole) -> bool:
@@ -84,19 +85,19 @@ def is_infinite(t: Term, centre: float) -> bool:
     return series is None or series.valuation < 0
 
 
-def _own_candidates(e: Expr) -> list[Pole]:
+def own_candidates(e: Expr) -> list[Pole]:
     """Where the divisor of a division may be zero."""
-    divisor = _divisor(e)
-    if divisor is None or not _may_be_zero(divisor):
+    below = divisor(e)
+    if below is None or not _may_be_zero(below):
         return []
     found = []
-    for v in _variables(divisor):
-        separated = separate(divisor, v)
+    for v in _variables(below):
+        separated = separate(below, v)
         if separated is None or len(separated.terms) != 1:
             continue
         function = separated.terms[0].whole
         low, high = bounds(v)
-        for centre in _centres(function, v is divisor):
+        for centre in _centres(function, v is below):
             if low <= centre <= high and _vanishes(function, centre):
                 found.append(Pole(v, centre))
     return found
@@ -109,7 +110,8 @@ def _vanishes(function: Expr, centre: float) -> bool:
     return real_value(function, centre) == 0
 
 
-def _divisor(e: Expr) -> Expr | None:
+def divisor(e: Expr) -> Expr | None:
+    """What an operation divides by, the operand of a negative power or a reciprocal root."""
     if not e.args or not e.type.real:
         return None
     if e.op in (div, ratio):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from symgrad.expr import Expr, add, constant, sub
 from symgrad.laws.polynomials import Key, combined, difference, expanded, is_given, key
-from symgrad.laws.terms import LONGEST, negated, power_of, product, terms, total
+from symgrad.laws.terms import LONGEST, Term, negated, number, power_of, product, terms, total
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
@@ -32,23 +32,29 @@ def _power(c: float, node: Expr) -> tuple[Expr, int] | None:
 def difference_of_equal_powers(e: Expr) -> Expr | None:
     """x² - y² = (x - y) (x + y), and so for higher powers"""
     parts = terms(e) if e.type.real else None
-    if parts is None or len(parts) != 2 or parts[0][0] * parts[1][0] > 0:
+    if parts is None or len(parts) != 2:
         return None
-    (c, first), (d, second) = parts
-    x, y = _as_power(c, first, d, second), _as_power(d, second, c, first)
-    if x is None or y is None or x[1] != y[1]:
+    as_written: list[Term] = [(1.0, e.args[0]), (-1.0 if e.op is sub else 1.0, e.args[1])]
+    found = _difference_of_powers(*as_written)
+    return _difference_of_powers(*parts) if found is None else found
+
+
+def _difference_of_powers(first: Term, second: Term) -> Expr | None:
+    x, y = _as_power(first, second), _as_power(second, first)
+    if x is None or y is None or x[1] != y[1] or first[0] * second[0] > 0:
         return None
-    a, b = (x[0], y[0]) if c > 0 else (y[0], x[0])
+    a, b = (x[0], y[0]) if first[0] > 0 else (y[0], x[0])
     return _power_difference(a, b, x[1])
 
 
-def _as_power(
-    c: float, node: Expr | None, other: float, beside: Expr | None
-) -> tuple[Expr, int] | None:
+def _as_power(term: Term, other: Term) -> tuple[Expr, int] | None:
     """A term as a power; a number as that power which the other term is."""
+    (c, node), (_, beside) = term, other
+    if node is not None and (value := number(node)) is not None:
+        c, node = c * value, None
     if node is not None:
         return _power(c, node)
-    exponent = None if beside is None else _power(other, beside)
+    exponent = None if beside is None else _power(other[0], beside)
     if exponent is None or beside is None:
         return None
     root = round(abs(c) ** (1 / exponent[1]) * ROOTS) / ROOTS

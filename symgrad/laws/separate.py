@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal, literal_value, mul, neg, sub
+from symgrad.ops.entropy import times_log1p_op, times_log_op
 from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.norm import hypot, norm, ratio
 from symgrad.ops.pointwise import (
@@ -20,6 +21,8 @@ from symgrad.ops.pointwise import (
     convert_op,
     integer_power,
     integer_power_op,
+    log,
+    log1p,
     rsqrt,
     sqrt,
     square,
@@ -56,6 +59,8 @@ class Term:
     def whole(self) -> Expr:
         """What the term is of the variable, its power included."""
         t = variable(self.function.dtype)
+        if self.power < 0:
+            return _over(self.function, power_of(t, -self.power))
         return times(power_of(t, self.power), self.function)
 
     def times(self, other: Term) -> Term:
@@ -141,6 +146,12 @@ class Separated:
 
 def separate(e: Expr, v: Expr) -> Separated | None:
     """`e` as a sum of terms in the variable `v`, None if that takes too many."""
+    table = separated_parts(e, v)
+    return None if table is None else table[e]
+
+
+def separated_parts(e: Expr, v: Expr) -> dict[Expr, Separated] | None:
+    """Every node that `e` is put together of as a sum of terms in the variable `v`."""
     table = {n: _power_of_variable(v, 2) for n in _squares(v)} | {v: _power_of_variable(v, 1)}
     stack = [e]
     while stack:
@@ -159,7 +170,7 @@ def separate(e: Expr, v: Expr) -> Separated | None:
         table[node] = _separated(node, known, inside)
         if len(table[node].terms) > LARGEST_SUM:
             return None
-    return table[e]
+    return table
 
 
 def _power_of_variable(v: Expr, power: int) -> Separated:
@@ -185,7 +196,11 @@ def _separated(node: Expr, known: list[Separated], inside: bool) -> Separated:
         return Separated(None, (of_variable(node),))
     axes = {k.axes for k in known if k.axes is not None}
     found = RULES[node.op](node, known) if inside and len(axes) <= 1 else None
-    return found or Separated(None, (Term((node,), (), NONE, constant(1, node.dtype)),))
+    return found or _alone(node)
+
+
+def _alone(node: Expr) -> Separated:
+    return Separated(None, (Term((node,), (), NONE, constant(1, node.dtype)),))
 
 
 def _common_axes(known: Sequence[Separated]) -> tuple[int, ...] | None:
@@ -268,6 +283,14 @@ def _of_function(e: Expr, known: list[Separated]) -> Separated | None:
     return Separated(_common_axes(known), (of_variable(e.op(*arguments, **e.params)),))
 
 
+def _of_product_with_log(e: Expr, known: list[Separated]) -> Separated | None:
+    """x log(y) and x log(1 + y) as the products that they are"""
+    x, y = known
+    logarithm = (log if e.op is times_log_op else log1p)(e.args[1])
+    second = _of_function(logarithm, [y]) or _alone(logarithm)
+    return _of_product(e, [x, second])
+
+
 def _of_broadcast(e: Expr, known: list[Separated]) -> Separated:
     (x,) = known
     places = e.params["axes"]
@@ -288,6 +311,8 @@ def _of_conversion(e: Expr, known: list[Separated]) -> Separated | None:
         return convert(a, dtype=e.dtype)
 
     arrays = [t.mapped(converted) for t in x.terms]
+    if e.dtype == e.args[0].dtype:
+        return Separated(x.axes, tuple(arrays))
     terms = (Term(t.factors, t.divisors, NONE, converted(t.whole)) for t in arrays)
     return Separated(x.axes, tuple(terms))
 
@@ -340,6 +365,8 @@ RULES: Mapping[Any, Callable[[Expr, list[Separated]], Separated | None]] = {
     sub: _of_sum,
     neg: _of_negative,
     mul: _of_product,
+    times_log_op: _of_product_with_log,
+    times_log1p_op: _of_product_with_log,
     div: _of_quotient,
     ratio: _of_quotient,
     square: _of_power,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot, active_nodes, pullback, pushforward
-from symgrad.expr import Expr, LocalFunction, Type, Types, fresh
-from symgrad.ops.pointwise import TRANSCENDENTAL
+from symgrad.expr import Expr, LocalFunction, Type, Types, div, fresh
+from symgrad.ops.norm import ratio
+from symgrad.ops.pointwise import TRANSCENDENTAL, rsqrt
+from symgrad.ops.shape import broadcast
 from symgrad.walk import Graph, dependents, topological
+
+DIVISIONS = (div, ratio, rsqrt)
 
 
 def as_types(types: Sequence[Type]) -> Types:
@@ -106,7 +110,8 @@ def residuals(
 
     A value that is computed entry by entry from `kept` ones, which the backward body
     has anyway, is computed again instead, and so is one that a little arithmetic gives
-    from the others.
+    from the others. Functions of a divisor are computed where it divides, so that it can be
+    seen whether their quotient has a limit.
     """
     order = topological([p for p in pulled if p is not None])
     backward = dependents(order, seeds)
@@ -118,6 +123,8 @@ def residuals(
             for arg in node.args:
                 if arg not in backward and arg in primal:
                     found |= dict.fromkeys(_sources(arg, kept, primal) or _stored(arg))
+    for quotient in [n for n in order if n.op in DIVISIONS]:
+        _divide_later(quotient, found, primal - backward)
     for value in reversed(forward):
         if value in found and value not in kept:
             others = (kept | found.keys()) - {value}
@@ -128,9 +135,39 @@ def residuals(
     return list(found)
 
 
+def _divide_later(quotient: Expr, found: dict[Expr, None], primal: Set[Expr]) -> None:
+    """Keep the parts of a quotient where functions of what its divisor is made of are kept."""
+    divisor = _unrepeated(quotient.args[-1])
+    if found.keys().isdisjoint((quotient, divisor)):
+        return
+    for source in _chain(divisor, primal):
+        others = found.keys() - {source, quotient}
+        functions = [f for f in found if f in others and _sources(f, {source}, primal)]
+        if functions or source in found:
+            for gone in (quotient, *functions):
+                found.pop(gone, None)
+            above = map(_unrepeated, quotient.args[:-1])
+            found |= dict.fromkeys(n for n in (*above, source) if n in primal)
+            return
+
+
+def _chain(node: Expr, primal: Set[Expr]) -> Iterator[Expr]:
+    """A value and, while it is a function of one value, that value."""
+    inside = [node] if node in primal else []
+    while len(inside) == 1:
+        yield inside[0]
+        inside = [a for a in inside[0].args if a in primal] if inside[0].op.elementwise else []
+
+
 def _stored(node: Expr) -> tuple[Expr, ...]:
     """A value itself, or what it is computed from."""
-    return node.args if node.op.recomputed else (node,)
+    return node.args if node.op.recomputed else (_unrepeated(node),)
+
+
+def _unrepeated(node: Expr) -> Expr:
+    while node.op is broadcast:
+        (node,) = node.args
+    return node
 
 
 def _sources(

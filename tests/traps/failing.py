@@ -34,12 +34,7 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "tail_probability/probit_loss_of_a_label[bfloat16]",
         "tail_probability/log_of_a_truncated_mass[bfloat16]",
     ),
-    "a limit that is written as a branch is not recognised": (
-        "guarded_limit/guarded_Box_and_Cox",
-        "guarded_limit/guarded_discount",
-    ),
     "what minus infinity masks is not recognised": ("inf_mask/entropy_with_an_additive_mask",),
-    "no limit at the end of the domain": ("inverse_trig_edge/great_circle_distance_squared[scan]",),
     "kinks that cancel are not recognised": (
         "kink_cancel/symmetric_logarithm",
         "kink_cancel/symmetric_exponential",
@@ -64,12 +59,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "moments/kernel_of_a_pair[float32: vmap]",
         "moments/distances_to_centres[float32]",
     ),
-    "a smooth function of a norm is not recognised at the origin": (
-        "norm_smooth/cosine_of_a_norm,_curvature[float32: scan]",
-        "norm_smooth/cosine_of_a_norm,_curvature[scan]",
-        "norm_smooth/hyperbolic_cosine_of_a_norm[scan]",
-        "norm_smooth/sinc_of_a_norm[scan]",
-    ),
     "the slope of a norm at the origin is not chosen": ("norm_subgradient/hypot",),
     "not rescaled": (
         "overflow_scale/participation_ratio[float32]",
@@ -86,13 +75,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "the product is not rebuilt from its logarithms or quotients": (
         "product_zero/leave_one_out_by_logarithms",
-    ),
-    "the limit of this quotient is not taken": (
-        "removable_singularity/Box_and_Cox",
-        "removable_singularity/Box_and_Cox,_value",
-        "removable_singularity/discount",
-        "removable_singularity/sine_over_its_frequency",
-        "removable_singularity/variance_of_Ornstein_and_Uhlenbeck",
     ),
     "the slope is computed from a result that has rounded": (
         "saturated_primitive/softmax",

@@ -60,6 +60,12 @@ TRAPS = (
         (1.0, 2.0),
     ),
     Trap(
+        "guarded tail of Pareto",
+        lambda k, x: jnp.sum(jnp.where(k == 0.0, x, (1.0 + 1.0 / k) * jnp.log1p(k * x))),
+        0.0,
+        (1.0, 2.0),
+    ),
+    Trap(
         "membrane rate",
         lambda v: jnp.where(v == -40.0, 1.0, 0.1 * (v + 40.0) / (1.0 - jnp.exp(-(v + 40.0) / 10))),
         -40.0,

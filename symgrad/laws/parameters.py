@@ -1,0 +1,300 @@
+"""Functions of a product over one of its factors: (xᵏ - 1) / k and sin(k x) / k at k = 0.
+
+A quotient by `k` of a function of `u = k x` has a limit at `k = 0`, which depends on `x`: it is
+`x` times a function of `u` alone that has one at `u = 0`. Where `u` is not small nothing changes.
+In place of `k` may stand any function of it that has a simple zero, as `log(1 + k)` has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from symgrad.expr import Expr, constant, div
+from symgrad.laws.limits import ZERO_OVER_ZERO, analytic, continued, repeated
+from symgrad.laws.poles import PASSES_ON, Pole, candidates, divisor, own_candidates
+from symgrad.laws.separate import (
+    NONE,
+    RULES,
+    Separated,
+    Term,
+    of_variable,
+    product,
+    separate,
+    separated_parts,
+    times,
+)
+from symgrad.laws.terms import number, scaled, total
+from symgrad.ops.entropy import times_log1p_op, times_log_op
+from symgrad.ops.limit import variable
+from symgrad.ops.norm import ratio
+from symgrad.ops.pointwise import (
+    abs_,
+    eq,
+    exp,
+    integer_power,
+    integer_power_op,
+    log,
+    lt,
+    power,
+    select,
+    square,
+)
+from symgrad.ops.shape import broadcast, expand, reduce_sum, spread
+from symgrad.pattern import rewrites
+from symgrad.series import laurent, leading
+from symgrad.walk import rebuild, substitute, topological
+
+SMALL = 1.0
+"""Up to which product the limit is looked at; there it has no other singularity nearby."""
+
+
+@rewrites(*PASSES_ON, exact=False, protects=ZERO_OVER_ZERO)
+def limit_in_a_parameter(e: Expr) -> Expr | None:
+    """F(k x) / kⁿ = xⁿ F(u) / uⁿ for small u = k x, where F is 0/0 and has a limit"""
+    for pole in candidates(e):
+        if (found := _near(e, pole)) is not None:
+            near, inside = found
+            return select(inside, near, _divided_safely(e, pole))
+    return None
+
+
+@rewrites(power, exact=False, protects=ZERO_OVER_ZERO)
+def power_in_a_parameter(e: Expr) -> Expr | None:
+    """(1 + k x)^(1 / k) is the exponential of the limit of log(1 + k x) / k for small k x"""
+    base, exponent = e.args
+    if not exponent.type.inexact:
+        return None
+    for pole in candidates(exponent):
+        if (found := _near(exponent * log(base), pole)) is not None:
+            near, inside = found
+            return select(inside, exp(near), power(base, _divided_safely(exponent, pole)))
+    return None
+
+
+@rewrites(div, exact=False, protects=ZERO_OVER_ZERO)
+def sum_over_a_parameter(e: Expr) -> Expr | None:
+    """Σ F(k x) / k is a sum of quotients with limits"""
+    top, bottom = e.args
+    factor, whole = scaled(top)
+    if whole.op is not reduce_sum or whole.shape != e.shape or not e.type.real:
+        return None
+    (entries,), axes = whole.args, whole.params["axes"]
+    divisors = expand(bottom, axes, entries.shape) if bottom.ndim else bottom
+    quotient = limit_in_a_parameter.rewrite(entries / divisors)
+    return quotient and total([(factor, reduce_sum(quotient, axes=axes))], e.type)
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """factor * u, where u = small * x.
+
+    `small` is a function of the variable with a simple zero at the pole, `x` does not mention it.
+    """
+
+    factor: float
+    u: Expr
+    small: Term
+    x: Term
+
+    def over(self, other: _Product) -> float | None:
+        """How many times another product this one is, None if it is no multiple of it."""
+        if self.x.monomial != other.x.monomial or self.u.dtype != other.u.dtype:
+            return None
+        (a, f), (b, g) = _scaled(self.small.function), _scaled(other.small.function)
+        same = f is g and self.small.power == other.small.power
+        return self.factor * a / b if same else None
+
+
+def _scaled(function: Expr) -> tuple[float, Expr | None]:
+    value = number(function)
+    return scaled(function) if value is None else (value, None)
+
+
+def _near(e: Expr, pole: Pole) -> tuple[Expr, Expr] | None:
+    """What `e` is where a product with a variable is small, and where that is."""
+    parts = separated_parts(e, pole.variable)
+    products = {} if parts is None else _products(e, pole, parts)
+    if parts is None or not products:
+        return None
+    first = next(iter(products.values()))
+    found = {node: p.over(first) for node, p in products.items()}
+    multiples = {node: multiple for node, multiple in found.items() if multiple is not None}
+    if len(multiples) < len(found):
+        return None
+    in_product = _in_product(e, pole, parts, multiples, first)
+    separated = None if in_product is None else separate(in_product, first.u)
+    if separated is None or separated.axes is None:
+        return None
+    reduced = Separated(separated.axes, tuple(map(_reduced, separated.terms)))
+    if any(set(t.divisors) & set(first.x.factors) for t in reduced.terms):
+        return None
+    near = continued(e, reduced, Pole(first.u, 0.0))
+    return near and (near, repeated(lt(abs_(first.u), SMALL), e, separated.axes))
+
+
+def _reduced(t: Term) -> Term:
+    """A term without the arrays that it is both multiplied and divided by."""
+    factors, divisors = list(t.factors), []
+    for d in t.divisors:
+        if d in factors:
+            factors.remove(d)
+        else:
+            divisors.append(d)
+    return Term(tuple(factors), tuple(divisors), t.power, t.function)
+
+
+Parts = Mapping[Expr, Separated]
+
+
+def _products(e: Expr, pole: Pole, parts: Parts) -> dict[Expr, _Product]:
+    """The products with functions of the variable that other functions in `e` are of."""
+    found: dict[Expr, _Product] = {}
+    stack, seen = [(e, False)], set()
+    while stack:
+        node, inside = stack.pop()
+        if (node, inside) in seen or node is pole.variable or node.op not in RULES:
+            continue
+        seen.add((node, inside))
+        here = _power(node, pole, parts) if node.op is power else _product(node, pole, parts)
+        if here is not None and (inside or node.op is power):
+            found[node] = here
+        else:
+            below = node.args[_linear_operands(node) :]
+            stack.extend((a, inside or a in below) for a in node.args)
+    return found
+
+
+def _linear_operands(e: Expr) -> int:
+    """How many of the first operands a node is linear in."""
+    if e.op in (div, ratio, times_log_op, times_log1p_op):
+        return 1
+    return len(e.args) if e.op in PASSES_ON and e.op not in (square, integer_power_op) else 0
+
+
+def _product(node: Expr, pole: Pole, parts: Parts) -> _Product | None:
+    terms = parts[node].terms if node in parts else ()
+    if len(terms) != 1 or not terms[0].monomial or _order(terms[0], pole) != 1:
+        return None
+    factor, u = scaled(node)
+    small, x = _split(terms[0])
+    if factor != 1:
+        value, function = _scaled(small.function)
+        scale = constant(value / factor, u.dtype)
+        small = of_variable(scale if function is None else scale * function, small.power)
+    return _Product(factor, u, small, x)
+
+
+def _power(node: Expr, pole: Pole, parts: Parts) -> _Product | None:
+    """The exponent of the exponential that a power is."""
+    base, exponent = node.args
+    logarithm = log(base)
+    terms = parts[exponent].terms if exponent in parts else ()
+    if len(terms) != 1 or not exponent.type.inexact:
+        return None
+    small, x = _split(terms[0])
+    u = exponent * logarithm
+    if _order(small, pole) == 1:
+        return _Product(1.0, u, small, x.times(_array(logarithm)))
+    varies = small.power or variable(u.dtype) in topological([small.function])
+    of_base = parts[base].pure if base in parts and parts[base].axes is not None else None
+    if varies or of_base is None or not x.monomial:
+        return None
+    small = of_variable(times(small.function, log(of_base)))
+    return _Product(1.0, u, small, x) if _order(small, pole) == 1 else None
+
+
+def _split(t: Term) -> tuple[Term, Term]:
+    """A term as the function of the variable, and the arrays around it."""
+    one = constant(1, t.function.dtype)
+    return of_variable(t.function, t.power), Term(t.factors, t.divisors, NONE, one)
+
+
+def _array(e: Expr) -> Term:
+    return Term((e,), (), NONE, constant(1, e.dtype))
+
+
+def _order(t: Term, pole: Pole) -> int | None:
+    """The power of the distance from the pole that a term is near there."""
+    first = leading(t.whole, pole.centre)
+    if first is not None:
+        return int(first[0]) if int(first[0]) == first[0] else None
+    series = laurent(t.whole, pole.centre)
+    return series.valuation if series is not None and series.coefficients else None
+
+
+def _in_product(
+    e: Expr, pole: Pole, parts: Parts, multiples: Mapping[Expr, float], first: _Product
+) -> Expr | None:
+    """`e` with the distance from the pole written as a quotient of `u`."""
+    v = pole.variable
+    if v.shape not in ((), first.u.shape) or v.dtype != first.u.dtype:
+        return None
+    to_distance = _from_distance(first.small, pole)
+    if to_distance is None:
+        return None
+    alone = first.u / product(first.x, None) / to_distance[1]
+    done: dict[Expr, Expr] = {}
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        known = parts.get(node)
+        if node in done:
+            stack.pop()
+        elif node in multiples:
+            multiple = first.u * multiples[node]
+            done[node] = exp(multiple) if node.op is power else multiple
+        elif node.op not in RULES and node is not v:
+            done[node] = node
+        elif known is not None and known.axes is not None and known.pure is not None:
+            found = _from_distance(known.terms[0], pole)
+            if found is None:
+                return None
+            order, limit = found
+            if order and (node.dtype != alone.dtype or node.shape not in ((), alone.shape)):
+                return None
+            done[node] = times(integer_power(alone, order), limit) if order else node
+        elif waiting := [a for a in node.args if a not in done]:
+            stack.extend(waiting)
+        elif (rebuilt := _rebuilt(node, tuple(done[a] for a in node.args))) is not None:
+            done[node] = rebuilt
+        else:
+            return None
+    return done[e]
+
+
+def _from_distance(t: Term, pole: Pole) -> tuple[int, Expr] | None:
+    """A function of the variable as a power of the distance from the pole, and the rest."""
+    order = _order(t, pole)
+    if order is None:
+        return None
+    if pole.centre:
+        distance = variable(t.function.dtype) - pole.centre
+        rest = of_variable(times(t.whole, integer_power(distance, -order)))
+    else:
+        rest = of_variable(t.function, t.power - order)
+    limit = analytic(rest, pole)
+    return None if limit is None else (order, limit)
+
+
+def _rebuilt(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
+    """`node` with operands of which a scalar may have become an array."""
+    if all(new.shape == old.shape for new, old in zip(args, node.args, strict=True)):
+        return rebuild(node, args)
+    shape = next(a.shape for a in args if a.ndim)
+    if node.op is broadcast:
+        return args[0] if shape == node.shape else None
+    if not node.op.elementwise or any(a.shape not in ((), shape) for a in args):
+        return None
+    return rebuild(node, tuple(spread(a, shape) if not a.ndim else a for a in args))
+
+
+def _divided_safely(e: Expr, pole: Pole) -> Expr:
+    """`e` with divisors that are not zero at the pole."""
+    safe: dict[Expr, Expr] = {}
+    for node in topological([e]):
+        below = divisor(node) if pole in own_candidates(node) else None
+        if below is not None:
+            args = [select(eq(a, 0), 1, a) if a is below else a for a in node.args]
+            safe[node] = rebuild(node, tuple(args))
+    return substitute([e], safe)[0]
