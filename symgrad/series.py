@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from symgrad.exact import context
 from symgrad.exact.numbers import number
-from symgrad.expr import Expr, Op, add, argument, div, literal, mul, neg, sub
+from symgrad.expr import Expr, Op, Type, add, argument, div, literal, mul, neg, parameter, sub
 from symgrad.ops import differences, entropy, norm, pointwise, special, stable, waves
 from symgrad.ops.limit import limit_op
 from symgrad.walk import topological
@@ -238,7 +240,18 @@ def _combined(mp: Any, e: Expr, operands: list[Leading]) -> Leading | None:
     values = [c if power == 0 else mp.zero for power, c in operands]
     if e.op is limit_op:
         return 0, _limit_at(e, *values)
-    return 0, ANALYTIC[e.op](mp, *values, **e.params)
+    found = ANALYTIC[e.op](mp, *values, **e.params)
+    if found == 0 and len(operands) == 1 and n > 0:
+        return _at_zero_of(e.op, n, a)
+    return 0, found
+
+
+def _at_zero_of(op: Op, n: float, a: Any) -> Leading | None:
+    """The first term of a function that is zero at zero, of an operand with this first term."""
+    series = laurent(op(parameter(0, Type((), np.dtype(float)))), 0.0)
+    if series is None or not series.coefficients:
+        return None
+    return n * series.valuation, series.coefficients[0] * a**series.valuation
 
 
 _known: weakref.WeakKeyDictionary[Expr, dict[float, Series | None]] = weakref.WeakKeyDictionary()

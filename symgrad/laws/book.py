@@ -30,6 +30,7 @@ from symgrad.laws import (
     masked,
     matrix,
     moments,
+    nearly_equal,
     norms,
     parameters,
     powers,
@@ -83,6 +84,7 @@ LIFT = (
     *_rules_of(limits),
     *_rules_of(parameters),
     *_rules_of(guards),
+    *_rules_of(nearly_equal),
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 

@@ -94,6 +94,16 @@ def one_minus_logistic(x):
     return 1 - logistic(x), logistic(-x)
 
 
+@equation(exact=False, protects="cancellation where the logistic function is 1/2")
+def twice_logistic_less_one(x):
+    return 2 * logistic(x) - 1, tanh(x / 2)
+
+
+@equation(exact=False, protects="cancellation where the logistic function is 1/2")
+def one_less_twice_logistic(x):
+    return 1 - 2 * logistic(x), -tanh(x / 2)
+
+
 @equation(exact=False, protects="overflow of exp")
 def softplus_from_log(x):
     return log(1 + exp(x)), softplus(x)

@@ -67,9 +67,14 @@ def analytic(t: Term, pole: Pole) -> Expr | None:
 
 
 def _continuous(function: Expr, pole: Pole) -> Expr | None:
+    if real_value(function, pole.centre) is not None:
+        return substitute([function], {variable(pole.variable.dtype): pole.variable})[0]
+    return by_series(function, pole)
+
+
+def by_series(function: Expr, pole: Pole) -> Expr | None:
+    """A function of the variable, by its Taylor series near the point, None if it has none."""
     v, centre = pole.variable, pole.centre
-    if real_value(function, centre) is not None:
-        return substitute([function], {variable(v.dtype): v})[0]
     series = laurent(function, centre)
     if series is None or series.valuation < 0:
         return None

@@ -97,7 +97,7 @@ def own_candidates(e: Expr) -> list[Pole]:
             continue
         function = separated.terms[0].whole
         low, high = bounds(v)
-        for centre in _centres(function, v is below):
+        for centre in centres(function, v is below):
             if low <= centre <= high and _vanishes(function, centre):
                 found.append(Pole(v, centre))
     return found
@@ -168,7 +168,7 @@ def _variables(divisor: Expr) -> list[Expr]:
     return list(reversed(inside))
 
 
-def _centres(function: Expr, itself: bool) -> list[float]:
+def centres(function: Expr, itself: bool) -> list[float]:
     """Zero, one, and the numbers that the function mentions."""
     if itself:
         return [0.0]

@@ -256,7 +256,9 @@ def _of_quotient(e: Expr, known: list[Separated]) -> Separated | None:
 def _of_power(e: Expr, known: list[Separated]) -> Separated | None:
     (x,) = known
     exponent = e.params.get("exponent", 2)
-    if len(x.terms) != 1 or abs(exponent) > LARGEST_ORDER:
+    if abs(exponent) > LARGEST_ORDER:
+        return _of_function(e, known)
+    if len(x.terms) != 1:
         return None
     (t,) = x.terms
     factors, divisors = t.factors * abs(exponent), t.divisors * abs(exponent)

@@ -42,5 +42,7 @@ TRAPS = (
     Trap("sine less its argument", lambda x: jnp.sin(x) - x, 1e-4, order="value"),
     Trap("exponential less a line", lambda x: jnp.exp(x) - 1.0 - x, 1e-4, order="value"),
     Trap("Bregman divergence", lambda x: (1.0 + x) * jnp.log(1.0 + x) - x, 1e-5, order="value"),
+    Trap("divergence from one", lambda x: x * jnp.log(x) - x + 1.0, 1.0078125, order="value"),
+    Trap("slope of a saturation", lambda x: x - jnp.tanh(x), 2.0**-10),
     Trap("lens", lambda a, b: 1.0 / (1.0 / a - 1.0 / (a + b)), 1e9, 1.0, order="value"),
 )

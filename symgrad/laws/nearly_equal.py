@@ -1,0 +1,95 @@
+"""Functions of one variable that nearly cancel at a point: sin(x) - x, (1 + x)¹² - 1."""
+
+from __future__ import annotations
+
+import math
+
+from symgrad.expr import Expr, add, literal, sub
+from symgrad.laws.cancel import PROTECTS
+from symgrad.laws.limits import by_series, repeated
+from symgrad.laws.poles import Pole, centres
+from symgrad.laws.separate import LARGEST_SUM, RULES, Term, product, separate
+from symgrad.pattern import rewrites
+from symgrad.series import laurent, leading, real_value
+
+
+@rewrites(add, sub, exact=False, written_only=True, protects=PROTECTS)
+def cancelling_functions(e: Expr) -> Expr | None:
+    """f(x) - g(x) by the Taylor series of the difference, near a point where both are equal"""
+    v = _variable(e) if e.type.real else None
+    found = None if v is None else separate(e, v)
+    if v is None or found is None or len(found.terms) != 1:
+        return None
+    (t,) = found.terms
+    for centre in centres(t.whole, itself=False):
+        if _cancels(t, centre):
+            near = by_series(t.whole, Pole(v, centre))
+            return None if near is None else product(t, repeated(near, e, found.axes))
+    return None
+
+
+def _cancels(t: Term, centre: float) -> bool:
+    """Whether the first terms of two series cancel.
+
+    Linear functions are computed exactly, and near an ordinary zero away from 0 the rounding of
+    the argument weighs as much as that of the difference.
+    """
+    function = t.function
+    if function.op not in (add, sub) or leading(function, centre) is not None:
+        return False
+    if real_value(function, centre) != 0:
+        return False
+    series = laurent(t.whole, centre)
+    if series is None or not any(series.coefficients[max(0, 2 - series.valuation) :]):
+        return False
+    if centre and series.valuation < 2:
+        return False
+    order = series.valuation - (0 if centre else t.power)
+    return any(_order(a, centre) < order for a in function.args)
+
+
+def _order(function: Expr, centre: float) -> float:
+    """The lowest power in a series; infinite for what has none."""
+    if real_value(function, centre):
+        return 0
+    series = laurent(function, centre)
+    return series.valuation if series is not None and series.coefficients else math.inf
+
+
+def _variable(e: Expr) -> Expr | None:
+    """What both operands of a sum are functions of."""
+    first, second = (_inside(a) for a in e.args)
+    if not first or not second:
+        return _innermost(e.args[0] if first else e.args[1]) if first or second else None
+    common = [n for n in first if n in second]
+    within = {a for n in common for a in n.args}
+    outermost = [n for n in common if n not in within]
+    return outermost[0] if len(outermost) == 1 else None
+
+
+def _innermost(e: Expr) -> Expr | None:
+    """The one array that a function is of; None if it is the array itself."""
+    start = e
+    while e.op in RULES:
+        operands = [a for a in e.args if a.op is not literal]
+        if len(operands) == 1:
+            (e,) = operands
+            continue
+        shared = _variable(e) if len(operands) == 2 else None
+        if shared is None:
+            break
+        e = shared
+    return None if e is start else e
+
+
+def _inside(e: Expr) -> dict[Expr, None]:
+    """The nodes that an expression is put together of, without literals."""
+    found: dict[Expr, None] = {}
+    stack = [e]
+    while stack and len(found) < 2 * LARGEST_SUM:
+        node = stack.pop()
+        if node.op is not literal and node not in found:
+            found[node] = None
+            if node.op in RULES:
+                stack.extend(node.args)
+    return found
