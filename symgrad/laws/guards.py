@@ -12,6 +12,7 @@ from symgrad.laws.limits import ZERO_OVER_ZERO, continued
 from symgrad.laws.parameters import limit_in_a_parameter, power_in_a_parameter
 from symgrad.laws.poles import Pole
 from symgrad.laws.separate import LARGEST_REGION, RULES, Separated, Term, separate
+from symgrad.laws.terms import factors
 from symgrad.ops.calls import custom_jvp, custom_vjp
 from symgrad.ops.limit import limit_op
 from symgrad.ops.norm import length
@@ -27,7 +28,7 @@ from symgrad.ops.pointwise import (
     select,
 )
 from symgrad.ops.shape import broadcast, reshape_op, uniform_value
-from symgrad.pattern import rewrites
+from symgrad.pattern import fit, rewrites
 from symgrad.series import laurent, real_value
 from symgrad.structure import bounds
 from symgrad.walk import substitute, topological
@@ -144,16 +145,32 @@ def _in_a_parameter(condition: Expr, at_point: Expr, outside: Expr, guard: Guard
         return None
     for rule in (limit_in_a_parameter, power_in_a_parameter):
         outside = (outside.op in rule.roots and rule.rewrite(outside)) or outside
-    chosen = {n for n in topological([outside]) if n.op is select and _is_small(n.args[0])}
+    chosen = _near_and_far(outside)
     if len({n.args[0] for n in chosen}) != 1:
         return None
-    (small,) = {n.args[0] for n in chosen}
-    near, far = (substitute([outside], {n: n.args[i] for n in chosen})[0] for i in (1, 2))
+    small = chosen[0].args[0]
+    if small.shape != outside.shape:
+        return None
+    near, far = (
+        substitute([outside], {n: fit(n.args[i], n.type) for n in chosen})[0] for i in (1, 2)
+    )
     (u,) = small.args[0].args
     if not _agree_at_zero(near, at_point, u, guard.variable):
         return None
     written = (at_point, far) if guard.holds else (far, at_point)
     return select(small, near, select(condition, *written))
+
+
+def _near_and_far(e: Expr) -> list[Expr]:
+    """The nodes in an expression that choose between a limit and what was written."""
+    found: dict[Expr, bool] = {}
+    stack = [e]
+    while stack and len(found) < LARGEST_REGION:
+        node = stack.pop()
+        if node not in found:
+            found[node] = node.op is select and _is_small(node.args[0])
+            stack.extend(node.args if node.op in RULES else ())
+    return [n for n, chooses in found.items() if chooses]
 
 
 def _is_small(condition: Expr) -> bool:
@@ -167,8 +184,15 @@ def _agree_at_zero(near: Expr, at_point: Expr, u: Expr, k: Expr) -> bool:
     found, wanted = separate(near, u), separate(at_point, u)
     if found is None or wanted is None:
         return False
-    left = Separated(found.axes, tuple(t for t in found.terms if k not in t.factors))
-    return _agree(left, wanted, Guard(u, 0.0, 0.0, True))
+    zero = set(factors(k) or [k])
+    left = [t for t in found.terms if not zero <= set(map(_unrepeated, t.factors))]
+    return _agree(Separated(found.axes, tuple(left)), wanted, Guard(u, 0.0, 0.0, True))
+
+
+def _unrepeated(e: Expr) -> Expr:
+    while e.op is broadcast:
+        (e,) = e.args
+    return e
 
 
 def _without_rule(e: Expr) -> Expr:

@@ -89,13 +89,15 @@ def sum_over_a_parameter(e: Expr) -> Expr | None:
 class _Product:
     """factor * u, where u = small * x.
 
-    `small` is a function of the variable with a simple zero at the pole, `x` does not mention it.
+    `small` is a function of the variable with a simple zero at the pole, `x` does not mention it;
+    `axes` are those of `u` that are the variable's.
     """
 
     factor: float
     u: Expr
     small: Term
     x: Term
+    axes: tuple[int, ...]
 
     def over(self, other: _Product) -> float | None:
         """How many times another product this one is, None if it is no multiple of it."""
@@ -182,7 +184,7 @@ def _product(node: Expr, pole: Pole, parts: Parts) -> _Product | None:
         value, function = _scaled(small.function)
         scale = constant(value / factor, u.dtype)
         small = of_variable(scale if function is None else scale * function, small.power)
-    return _Product(factor, u, small, x)
+    return _Product(factor, u, small, x, parts[node].axes or ())
 
 
 def _power(node: Expr, pole: Pole, parts: Parts) -> _Product | None:
@@ -195,13 +197,15 @@ def _power(node: Expr, pole: Pole, parts: Parts) -> _Product | None:
     small, x = _split(terms[0])
     u = exponent * logarithm
     if _order(small, pole) == 1:
-        return _Product(1.0, u, small, x.times(_array(logarithm)))
+        return _Product(1.0, u, small, x.times(_array(logarithm)), parts[exponent].axes or ())
     varies = small.power or variable(u.dtype) in topological([small.function])
     of_base = parts[base].pure if base in parts and parts[base].axes is not None else None
     if varies or of_base is None or not x.monomial:
         return None
     small = of_variable(times(small.function, log(of_base)))
-    return _Product(1.0, u, small, x) if _order(small, pole) == 1 else None
+    if _order(small, pole) != 1:
+        return None
+    return _Product(1.0, u, small, x, parts[base].axes or ())
 
 
 def _split(t: Term) -> tuple[Term, Term]:
@@ -228,12 +232,16 @@ def _in_product(
 ) -> Expr | None:
     """`e` with the distance from the pole written as a quotient of `u`."""
     v = pole.variable
-    if v.shape not in ((), first.u.shape) or v.dtype != first.u.dtype:
-        return None
     to_distance = _from_distance(first.small, pole)
-    if to_distance is None:
+    if to_distance is None or v.dtype != first.u.dtype or len(first.axes) != v.ndim:
         return None
-    alone = first.u / product(first.x, None) / to_distance[1]
+
+    def spread_out(x: Expr) -> Expr:
+        """What the variable's axes are those of, over the axes of `u`."""
+        return x if x.shape in ((), first.u.shape) else broadcast(x, **places)
+
+    places = {"shape": first.u.shape, "axes": first.axes}
+    alone = first.u / product(first.x, None) / spread_out(to_distance[1])
     done: dict[Expr, Expr] = {}
     stack = [e]
     while stack:
@@ -251,15 +259,21 @@ def _in_product(
             if found is None:
                 return None
             order, limit = found
-            if order and (node.dtype != alone.dtype or node.shape not in ((), alone.shape)):
+            if order and (
+                node.dtype != alone.dtype or node.shape not in ((), v.shape, alone.shape)
+            ):
                 return None
-            done[node] = times(integer_power(alone, order), limit) if order else node
+            done[node] = times(integer_power(alone, order), spread_out(limit)) if order else node
         elif waiting := [a for a in node.args if a not in done]:
             stack.extend(waiting)
-        elif (rebuilt := _rebuilt(node, tuple(done[a] for a in node.args))) is not None:
-            done[node] = rebuilt
         else:
-            return None
+            args = tuple(done[a] for a in node.args)
+            if any(new.shape != old.shape for new, old in zip(args, node.args, strict=True)):
+                args = tuple(map(spread_out, args))
+            rebuilt = _rebuilt(node, args, first.axes)
+            if rebuilt is None:
+                return None
+            done[node] = rebuilt
     return done[e]
 
 
@@ -277,13 +291,14 @@ def _from_distance(t: Term, pole: Pole) -> tuple[int, Expr] | None:
     return None if limit is None else (order, limit)
 
 
-def _rebuilt(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
-    """`node` with operands of which a scalar may have become an array."""
+def _rebuilt(node: Expr, args: tuple[Expr, ...], axes: tuple[int, ...]) -> Expr | None:
+    """`node` with operands that may have more axes than before; None where that has no meaning."""
     if all(new.shape == old.shape for new, old in zip(args, node.args, strict=True)):
         return rebuild(node, args)
     shape = next(a.shape for a in args if a.ndim)
     if node.op is broadcast:
-        return args[0] if shape == node.shape else None
+        unmoved = node.args[0].ndim == 0 or node.params["axes"] == axes
+        return args[0] if shape == node.shape and unmoved else None
     if not node.op.elementwise or any(a.shape not in ((), shape) for a in args):
         return None
     return rebuild(node, tuple(spread(a, shape) if not a.ndim else a for a in args))

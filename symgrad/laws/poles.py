@@ -169,12 +169,13 @@ def _variables(divisor: Expr) -> list[Expr]:
 
 
 def centres(function: Expr, itself: bool) -> list[float]:
-    """Zero, one, and the numbers that the function mentions."""
+    """Zero, one, and the numbers that the function mentions, and their reciprocals."""
     if itself:
         return [0.0]
     found = [0.0, 1.0, -1.0]
     for node in topological([function]):
         value = literal_value(node)
         if value is not None and np.isfinite(value):
-            found += [float(value), -float(value)]
-    return list(dict.fromkeys(found))[:8]
+            number = float(value)
+            found += [number, -number, 1 / number] if number else []
+    return list(dict.fromkeys(found))[:LARGEST_SUM]
