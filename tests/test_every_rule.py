@@ -515,6 +515,16 @@ PROGRAMS = [
     fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
     fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
     fires(moments.sums_of_products, lambda x: jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2),
+    fires(
+        moments.sums_of_products,
+        lambda x, y: jnp.sum(x**2, 1)[:, None] + jnp.sum(y**2, 1) - 2 * x @ y.T,
+        (3, 4),
+        (5, 4),
+    ),
+    fires(
+        moments.sums_of_products,
+        lambda x: x @ x.T / 4 - jnp.outer(jnp.mean(x, 1), jnp.mean(x, 1)),
+    ),
     fires(cancel.difference_of_functions, lambda x: jnp.sqrt(x + 1) - jnp.sqrt(x), MIDDLE),
     fires(powers.difference_of_equal_powers, lambda x, y: x**4 - y**4, (3,), (3,)),
     fires(powers.squares_with_common_terms, lambda x, y: (x + y) ** 2 - (x - y) ** 2, (3,), (3,)),
