@@ -881,7 +881,7 @@ def _deviations(x, axes):
 
 
 def _common_mean(x, y):
-    return lax.stop_gradient(jnp.mean(jnp.concatenate([x, y], 1), 1))
+    return (lax.stop_gradient(jnp.mean(jnp.concatenate([x, y], 1), 1)),)
 
 
 LENGTHS = (
