@@ -956,6 +956,12 @@ MADE = (
         (Operand(shape=(2, 3)),),
     ),
     Made(
+        products.product_of_others_by_logs,
+        lambda x: (products.product_of_others_by_logs(x, axes=(0, 2)),),
+        lambda x: (jnp.prod(x, (0, 2), keepdims=True) / x,),
+        (Operand(between(0.5, 2), (2, 3, 2)),),
+    ),
+    Made(
         distances.common_point,
         lambda x, y: (distances.common_point(x, y),),
         _common_mean,

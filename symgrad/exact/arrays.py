@@ -320,6 +320,17 @@ def _product_by_logs(mp: Any, e: Expr, x: Array) -> Array:
     return over_axes(mp, e, x, combine)
 
 
+def _product_of_others_by_logs(mp: Any, e: Expr, x: Array) -> Array:
+    def at(place: tuple[int, ...]) -> Any:
+        others = x.copy()
+        others[place] = mp.one
+        where = (slice(None) if a in e.params["axes"] else i for a, i in enumerate(place))
+        group = others[tuple(where)].ravel()
+        return mp.nan if x[place] < 0 or any(group < 0) else np.prod(group)
+
+    return filled(x.shape, map(at, np.ndindex(x.shape)))
+
+
 ARRAYS: Mapping[Op, Value] = {
     literal: lambda mp, e: numbers(mp, e.params["value"].value),
     captured: lambda mp, e: numbers(mp, jax.device_get(e.params["array"].array)),
@@ -351,6 +362,7 @@ ARRAYS: Mapping[Op, Value] = {
     distances.common_point: _common_point,
     distances.squared_distances: _squared_distances,
     products.product_by_logs: _product_by_logs,
+    products.product_of_others_by_logs: _product_of_others_by_logs,
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
     entropy.masked_weights_op: _by_rows(_weights),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from symgrad.expr import Expr, mul
+from symgrad.expr import Expr, Shape, mul
 from symgrad.laws.terms import LONGEST, number, power_of, product, scaled
 from symgrad.ops.contract import einsum, einsum_op
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
@@ -62,9 +62,13 @@ def used(factors: Iterable[Factor]) -> Names:
     return tuple(sorted({n for f in factors for n in f.names}))
 
 
-def contraction(coefficient: float, e: Expr, depth: int) -> Contraction | None:
-    """A number times `e` as a contraction; sums inside `depth` others are factors of it."""
-    found = Contraction(coefficient, e.ndim, sizes=dict(enumerate(e.shape)))
+def contraction(coefficient: float, e: Expr, shape: Shape, depth: int) -> Contraction | None:
+    """A number times `e` as a contraction; sums inside `depth` others are factors of it.
+
+    Args:
+        shape: of the sum that it is a term of; `e` has it or is a scalar.
+    """
+    found = Contraction(coefficient, len(shape), sizes=dict(enumerate(shape)))
     stack = [(e, tuple(range(e.ndim)), depth)]
     while stack:
         node, names, deep = stack.pop()
@@ -86,7 +90,7 @@ def contraction(coefficient: float, e: Expr, depth: int) -> Contraction | None:
     if any(f.array.dtype != e.dtype or len(set(f.names)) < f.array.ndim for f in found.factors):
         return None
     # What is the same in all summands counts as often as there are any.
-    summed = set(found.sizes).difference(range(e.ndim), found.summed)
+    summed = set(found.sizes).difference(range(len(shape)), found.summed)
     found.coefficient *= math.prod(found.sizes[n] for n in summed)
     return found if found.coefficient else None
 

@@ -57,7 +57,7 @@ def sums_of_products(e: Expr) -> Expr | None:
 
 def _merged(parts: list[Term], depth: int, type: Type) -> Iterator[Expr]:
     """What takes the place of a sum of products, in each way that merges two or three terms."""
-    read = [None if e is None else contraction(c, e, depth) for c, e in parts]
+    read = [None if e is None else contraction(c, e, type.shape, depth) for c, e in parts]
     known = [i for i, p in enumerate(read) if p is not None and len(p.factors) > 1]
     every = tuple(range(len(type.shape)))
     for chosen in (*itertools.permutations(known, 2), *_triples(known)):

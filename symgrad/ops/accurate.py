@@ -245,6 +245,16 @@ def logsumexp(x, axis):
     return jnp.squeeze(found, axis)
 
 
+def product_of_others_by_logs(x, axes):
+    """For every entry the product of all others over axes, by their logarithms."""
+    is_zero = x == 0
+    logs = jnp.log(jnp.where(is_zero, 1, x))
+    total = jnp.sum(logs, axes, keepdims=True)
+    others_are_zero = jnp.sum(is_zero, axes, keepdims=True) > is_zero
+    # Zero times infinity is nan here as it is in the sum of the logarithms.
+    return jnp.where(others_are_zero, 0 * total, jnp.exp(total - logs))
+
+
 def product_of_others(x, axis):
     """For every entry the product of all others along the axis, by the products of pairs."""
     n = x.shape[axis]
