@@ -39,6 +39,7 @@ class Contraction:
         rank: of the result; its axes have the names below.
         largest: the size of the largest array that the product is written with.
         einsum: whether it is written as one, which has a precision of its own.
+        deeper: whether factors are sums that were not opened.
     """
 
     coefficient: float
@@ -48,6 +49,7 @@ class Contraction:
     largest: int = 0
     einsum: bool = False
     precision: Any = None
+    deeper: bool = False
 
     @property
     def summed(self) -> Names:
@@ -104,7 +106,10 @@ def _opened(found: Contraction, e: Expr, names: Names, depth: int) -> list[_Part
         return [(x, names, depth) for x in e.args]
     if (power := power_of(e)) is not None and power[1] <= LONGEST:
         return [(power[0], names, depth)] * power[1]
-    if e.op is reduce_sum and depth:
+    if e.op is reduce_sum:
+        if not depth:
+            found.deeper = True
+            return None
         fresh = iter(_fresh(found, (e.args[0].shape[a] for a in e.params["axes"])))
         kept, summed = iter(names), e.params["axes"]
         inner = tuple(next(fresh if a in summed else kept) for a in range(e.args[0].ndim))
@@ -134,6 +139,7 @@ def _opened_einsum(found: Contraction, e: Expr, names: Names, depth: int) -> lis
     }
     summed = [i for i in sizes if i not in p["out"]]
     if summed and not depth:
+        found.deeper = True
         return None
     if summed:
         found.einsum, found.precision = True, p["precision"]

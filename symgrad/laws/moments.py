@@ -51,13 +51,17 @@ def sums_of_products(e: Expr) -> Expr | None:
     parts = terms(e) if e.type.real else None
     if parts is None or len(parts) < 2:
         return None
-    # Two arrays may have matched as they are where the sums that they are would not.
-    return next((m for d in range(DEEPEST + 1) for m in _merged(parts, d, e.type)), None)
+    for depth in range(DEEPEST + 1):
+        read = [None if x is None else contraction(c, x, e.shape, depth) for c, x in parts]
+        found = next(_merged(parts, read, e.type), None)
+        # Two arrays may have matched as they are where the sums that they are would not.
+        if found is not None or not any(p is not None and p.deeper for p in read):
+            return found
+    return None
 
 
-def _merged(parts: list[Term], depth: int, type: Type) -> Iterator[Expr]:
+def _merged(parts: list[Term], read: list[Contraction | None], type: Type) -> Iterator[Expr]:
     """What takes the place of a sum of products, in each way that merges two or three terms."""
-    read = [None if e is None else contraction(c, e, type.shape, depth) for c, e in parts]
     known = [i for i, p in enumerate(read) if p is not None and len(p.factors) > 1]
     every = tuple(range(len(type.shape)))
     for chosen in (*itertools.permutations(known, 2), *_triples(known)):
@@ -82,7 +86,9 @@ Merged = tuple[float, Factor]
 
 def _about_the_mean(products: Contraction, means: Contraction) -> Merged | None:
     """c Σxy - c/n Σx Σy = c Σ(x - mean(x))(y - mean(y))"""
-    if products.coefficient * means.coefficient >= 0:
+    if products.coefficient * means.coefficient >= 0 or not products.summed:
+        return None
+    if len(products.factors) != len(means.factors):
         return None
     if Counter(f.array for f in products.factors) != Counter(f.array for f in means.factors):
         return None
@@ -155,10 +161,12 @@ def _square_of_difference(
     first: Contraction, second: Contraction, mixed: Contraction
 ) -> Merged | None:
     """c Σx² + c Σy² ± 2c Σxy = c Σ(x ± y)²"""
-    if first.coefficient * second.coefficient <= 0:
+    if first.coefficient * second.coefficient <= 0 or len(first.factors) % 2:
+        return None
+    if len(first.factors) + len(second.factors) != 2 * len(mixed.factors):
         return None
     x, y = _root(first), _root(second)
-    if x is None or y is None or len(x) + len(y) != len(mixed.factors):
+    if x is None or y is None:
         return None
     if Counter(f.array for f in (*x, *y)) != Counter(f.array for f in mixed.factors):
         return None
