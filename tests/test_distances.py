@@ -53,6 +53,13 @@ def test_curvature_and_tangents():
         np.testing.assert_allclose(found, jax.jvp(slope, (x,), ones[:1])[1], atol=1e-9)
 
 
+def test_jax_differentiates_the_program():
+    x, y = _rows(5000.0)
+    found = jax.grad(sg.jit(lambda x, y: _loss(distances, x, y)))(x, y)
+    wanted = jax.grad(lambda x, y: _loss(_one_by_one, x, y))(x, y)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_there_is_no_array_of_all_differences():
     x, y = _rows(0.0)
     for made in (sg.jit(distances), sg.grad(lambda x, y: _loss(distances, x, y))):

@@ -101,7 +101,8 @@ def common_point(x, y):
         nearer = jnp.sum(jnp.square(x - mean), -1) <= jnp.sum(jnp.square(x), -1)
         return jnp.all(nearer, -1)[..., None]
 
-    return jnp.where(is_nearer(x) & is_nearer(y), jnp.squeeze(mean, -2), 0)
+    near = is_nearer(x) & is_nearer(y)
+    return lax.stop_gradient(jnp.where(near, jnp.squeeze(mean, -2), 0))
 
 
 def squared_distances(x, y, precision=None):
