@@ -17,7 +17,19 @@ import jax
 import numpy as np
 
 from symgrad.expr import Expr, Op, Type, add, captured, div, literal, literal_value, mul, neg, sub
-from symgrad.ops import index, norm, order, pointwise, reduce, shape, special, stable, tails
+from symgrad.ops import (
+    distances,
+    index,
+    moments,
+    norm,
+    order,
+    pointwise,
+    reduce,
+    shape,
+    special,
+    stable,
+    tails,
+)
 from symgrad.ops.assume import assumed, says
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pick import pick
@@ -307,6 +319,8 @@ EVEN: dict[Op, Callable[..., Interval]] = {
     norm.length: lambda e, x: _of_even(x, abs),
     norm.norm: _within(NOT_NEGATIVE),
     norm.hypot: _within(NOT_NEGATIVE),
+    moments.squared_deviations: _within(NOT_NEGATIVE),
+    distances.squared_distances: _within(NOT_NEGATIVE),
     pointwise.cosh: lambda e, x: _of_even(x, np.cosh),
 }
 LIMITED: dict[Op, Callable[..., Interval]] = {

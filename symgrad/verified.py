@@ -138,6 +138,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "probability_times_its_log": ("in programs",),
     "product_from_logarithms": ("in programs",),
     "product_from_sum_of_logarithms": ("in programs",),
+    "product_of_others_from_logarithms": ("in programs",),
     "product_of_singular_factors": ("in programs",),
     "product_of_tanh_margins": ("evaluated", "in programs"),
     "product_of_the_other_factors": ("in programs",),

@@ -26,6 +26,7 @@ from symgrad.ops import (
     companions,
     contract,
     differences,
+    distances,
     entropy,
     linalg,
     loops,
@@ -879,6 +880,10 @@ def _deviations(x, axes):
     return x - jnp.mean(x, axes, keepdims=True)
 
 
+def _common_mean(x, y):
+    return (lax.stop_gradient(jnp.mean(jnp.concatenate([x, y], 1), 1)),)
+
+
 LENGTHS = (
     _made_of(norm.ratio, jnp.divide, normal, several),
     Made(
@@ -949,6 +954,24 @@ MADE = (
         lambda x: (moments.squared_deviations(x, axes=(1,)),),
         lambda x: (jnp.sum(_deviations(x, (1,)) ** 2, 1),),
         (Operand(shape=(2, 3)),),
+    ),
+    Made(
+        products.product_of_others_by_logs,
+        lambda x: (products.product_of_others_by_logs(x, axes=(0, 2)),),
+        lambda x: (jnp.prod(x, (0, 2), keepdims=True) / x,),
+        (Operand(between(0.5, 2), (2, 3, 2)),),
+    ),
+    Made(
+        distances.common_point,
+        lambda x, y: (distances.common_point(x, y),),
+        _common_mean,
+        (Operand(between(3, 4), (2, 3, 4)), Operand(between(3, 4), (2, 5, 4))),
+    ),
+    Made(
+        distances.squared_distances,
+        lambda x, y: (distances.squared_distances(x, y, precision=None),),
+        lambda x, y: (jnp.sum((x[:, :, None] - y[:, None]) ** 2, -1),),
+        (Operand(shape=(2, 3, 4)), Operand(shape=(2, 5, 4))),
     ),
     Made(
         reduce.recurrence,

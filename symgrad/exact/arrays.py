@@ -23,6 +23,7 @@ from symgrad.expr import Expr, Op, add, captured, item, literal, mul
 from symgrad.ops import (
     contract,
     cumulative,
+    distances,
     entropy,
     matrix,
     moments,
@@ -299,6 +300,17 @@ def _squared_deviations(mp: Any, e: Expr, x: Array) -> Array:
     return over_axes(mp, e, _centered(mp, e, x) ** 2, lambda group: sum(group, mp.zero))
 
 
+def _common_point(mp: Any, e: Expr, x: Array, y: Array) -> Array:
+    rows = np.concatenate([x, y], -2)
+    mean = np.sum(rows, -2, keepdims=True) / rows.shape[-2]
+    nearer = np.sum((rows - mean) ** 2, -1) <= np.sum(rows**2, -1)
+    return np.where(np.all(nearer, -1)[..., None], np.squeeze(mean, -2), mp.zero)
+
+
+def _squared_distances(mp: Any, e: Expr, x: Array, y: Array) -> Array:
+    return np.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, -1)
+
+
 def _product_by_logs(mp: Any, e: Expr, x: Array) -> Array:
     def combine(group: Sequence[Any]) -> Any:
         return (
@@ -306,6 +318,17 @@ def _product_by_logs(mp: Any, e: Expr, x: Array) -> Array:
         )
 
     return over_axes(mp, e, x, combine)
+
+
+def _product_of_others_by_logs(mp: Any, e: Expr, x: Array) -> Array:
+    def at(place: tuple[int, ...]) -> Any:
+        others = x.copy()
+        others[place] = mp.one
+        where = (slice(None) if a in e.params["axes"] else i for a, i in enumerate(place))
+        group = others[tuple(where)].ravel()
+        return mp.nan if x[place] < 0 or any(group < 0) else np.prod(group)
+
+    return filled(x.shape, map(at, np.ndindex(x.shape)))
 
 
 ARRAYS: Mapping[Op, Value] = {
@@ -336,7 +359,10 @@ ARRAYS: Mapping[Op, Value] = {
     ),
     **ALONG_AXES,
     moments.centered: _centered,
+    distances.common_point: _common_point,
+    distances.squared_distances: _squared_distances,
     products.product_by_logs: _product_by_logs,
+    products.product_of_others_by_logs: _product_of_others_by_logs,
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
     entropy.masked_weights_op: _by_rows(_weights),

@@ -4,85 +4,45 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from symgrad.expr import Expr, Type, add, mul, sub
-from symgrad.laws.terms import Term, factors, scaled, terms, total, without_repetition
-from symgrad.ops.contract import inner_axes, is_einsum
+from symgrad.expr import Expr, Type, add, sub
+from symgrad.laws.contractions import (
+    Contraction,
+    Factor,
+    Names,
+    added_up,
+    contraction,
+    multiplied,
+    placed,
+    renamings,
+    used,
+)
+from symgrad.laws.terms import Term, terms, total
+from symgrad.ops.distances import common_point, squared_distances
 from symgrad.ops.moments import centered, squared_deviations
 from symgrad.ops.pointwise import square
-from symgrad.ops.shape import broadcast, reduce_sum
+from symgrad.ops.shape import expand, reduce_sum, reshape
 from symgrad.pattern import rewrites
 
 PROTECTS = "cancellation of large squares"
 
+DEEPEST = 1
+"""So many sums inside each other are opened: what is squared may itself be a sum."""
 
-class Product(NamedTuple):
-    """factor * Σ x y over axes; no axes: the product itself."""
+MOST_SUMMED = 6
+"""Sums over more axes than that are not compared."""
 
-    factor: float
-    x: Expr
-    y: Expr
-    axes: tuple[int, ...]
-
-    @property
-    def is_square(self) -> bool:
-        return self.x is self.y
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.x.shape[a] for a in self.axes)
-
-
-def _product(term: Term) -> Product | None:
-    """A term as a product of two arrays of one shape, summed over some axes."""
-    coefficient, e = term
-    if e is None:
-        return None
-    if is_einsum(e):
-        return _inner_product(coefficient, e)
-    axes = e.params["axes"] if e.op is reduce_sum else ()
-    inner, e = scaled(e.args[0] if e.op is reduce_sum else e)
-    if e.op is square:
-        factor, x = scaled(e.args[0])
-        return Product(coefficient * inner * factor**2, x, x, axes)
-    parts = (factors(e) or []) if e.op is mul else []
-    if len(parts) != 2 or parts[0].shape != parts[1].shape:
-        return None
-    (a, x), (b, y) = (scaled(p) for p in parts)
-    return Product(coefficient * inner * a * b, x, y, axes)
-
-
-def _inner_product(coefficient: float, e: Expr) -> Product | None:
-    axes = inner_axes(e)
-    if axes is None:
-        return None
-    (a, x), (b, y) = (scaled(p) for p in e.args)
-    return Product(coefficient * a * b, x, y, axes)
+SMALL = 4096
+"""So many differences are computed, even if there is no array of that size yet: for more of them
+a product of matrices is faster."""
 
 
 def _is_zero(sum: float, scale: float) -> bool:
     """Whether coefficients cancel, but for the rounding of their quotients in double precision."""
     return abs(sum) <= 1e-14 * abs(scale)
-
-
-def _merged(parts: list[Term], type: Type) -> Iterator[Expr]:
-    """What takes the place of a sum of products, in each way that merges two or three terms."""
-    products = [_product(p) for p in parts]
-    known = [i for i, p in enumerate(products) if p is not None]
-    for i, j, k in itertools.permutations(known, 3):
-        found = _square_of_difference(products[i], products[j], products[k]) if i < j else None
-        if found is not None:
-            yield _with_others(found, parts, (i, j, k), type)
-    for i, j in itertools.permutations(known, 2):
-        found = _about_the_mean(products[i], products[j])
-        if found is not None:
-            yield _with_others(found, parts, (i, j), type)
-
-
-def _with_others(found: Term, parts: list[Term], merged: tuple[int, ...], type: Type) -> Expr:
-    return total([found, *(p for i, p in enumerate(parts) if i not in merged)], type)
 
 
 @rewrites(add, sub, exact=False, protects=PROTECTS)
@@ -91,56 +51,203 @@ def sums_of_products(e: Expr) -> Expr | None:
     parts = terms(e) if e.type.real else None
     if parts is None or len(parts) < 2:
         return None
-    found = next(_merged(parts, e.type), None)
-    unrepeated = without_repetition(parts) if found is None else None
-    if unrepeated is None:
-        return found
-    parts, repetition = unrepeated
-    found = next(_merged(parts, repetition.args[0].type), None)
-    return None if found is None else broadcast(found, **repetition.params)
+    for depth in range(DEEPEST + 1):
+        read = [None if x is None else contraction(c, x, e.shape, depth) for c, x in parts]
+        found = next(_merged(parts, read, e.type), None)
+        # Two arrays may have matched as they are where the sums that they are would not.
+        if found is not None or not any(p is not None and p.deeper for p in read):
+            return found
+    return None
+
+
+def _merged(parts: list[Term], read: list[Contraction | None], type: Type) -> Iterator[Expr]:
+    """What takes the place of a sum of products, in each way that merges two or three terms."""
+    known = [i for i, p in enumerate(read) if p is not None and len(p.factors) > 1]
+    every = tuple(range(len(type.shape)))
+    for chosen in (*itertools.permutations(known, 2), *_triples(known)):
+        some = [p for i in chosen if (p := read[i]) is not None]
+        found = _about_the_mean(*some) if len(some) == 2 else _square_of_difference(*some)
+        if found is not None:
+            whole = placed(found[1], every, dict(enumerate(type.shape)))
+            rest = [p for i, p in enumerate(parts) if i not in chosen]
+            yield total([(found[0], whole), *rest], type)
+
+
+def _triples(places: list[int]) -> Iterator[tuple[int, int, int]]:
+    return ((i, j, k) for i, j, k in itertools.permutations(places, 3) if i < j)
+
+
+Merged = tuple[float, Factor]
+"""A coefficient, and what it multiplies with the names of its axes."""
+
+
+# Means
+
+
+def _about_the_mean(products: Contraction, means: Contraction) -> Merged | None:
+    """c Σxy - c/n Σx Σy = c Σ(x - mean(x))(y - mean(y))"""
+    if products.coefficient * means.coefficient >= 0 or not products.summed:
+        return None
+    if len(products.factors) != len(means.factors):
+        return None
+    if Counter(f.array for f in products.factors) != Counter(f.array for f in means.factors):
+        return None
+    if not len(products.summed) < len(means.summed) <= MOST_SUMMED:
+        return None
+    wanted = Counter(products.factors)
+    for names in renamings(means.summed, products.summed, means.sizes, products.sizes):
+        if means.renamed(names) == wanted:
+            found = _divided(means, names)
+            if found is not None:
+                return _centred(products, means, found)
+    return None
+
+
+class _Sides(NamedTuple):
+    """The factors of a product of two sums by the names that both are summed over as one."""
+
+    first: list[Factor]
+    second: list[Factor]
+    common: list[Factor]
+    names: Names
+
+
+def _divided(means: Contraction, names: Mapping[int, int]) -> _Sides | None:
+    """The factors that are summed apart, if they are those of two sums over the same axes."""
+    count = Counter(names[n] for n in means.summed)
+    twice = {n for n in means.summed if count[names[n]] > 1}
+    sides: list[tuple[set[int], list[Factor]]] = []
+    common = []
+    for f in means.factors:
+        apart, members = twice.intersection(f.names), [f.renamed(names)]
+        if not apart:
+            common += members
+            continue
+        for side in [s for s in sides if s[0] & apart]:
+            sides.remove(side)
+            apart, members = apart | side[0], side[1] + members
+        sides.append((apart, members))
+    shared = [sorted(names[n] for n in apart) for apart, _ in sides]
+    if len(sides) != 2 or shared[0] != shared[1]:
+        return None
+    return _Sides(sides[0][1], sides[1][1], common, tuple(shared[0]))
+
+
+def _centred(products: Contraction, means: Contraction, sides: _Sides) -> Merged | None:
+    size, factor = math.prod(products.sizes[n] for n in sides.names), products.coefficient
+    if not _is_zero(means.coefficient * size + factor, factor):
+        return None
+    x, y = (multiplied(side, products.sizes) for side in (sides.first, sides.second))
+    rest = [f for f in sides.common if any(n >= products.rank for n in f.names)]
+    outside = [f for f in sides.common if f not in rest]
+    if x == y and not rest:
+        axes = tuple(x.names.index(n) for n in sides.names)
+        kept = tuple(n for n in x.names if n not in sides.names)
+        found = Factor(squared_deviations(x.array, axes=axes), kept)
+    else:
+        deviations = [_deviations(side, sides.names) for side in (x, y)]
+        found = added_up([*deviations, *rest], products)
+    return factor, multiplied([found, *outside], products.sizes)
+
+
+def _deviations(x: Factor, names: Names) -> Factor:
+    return Factor(centered(x.array, axes=tuple(x.names.index(n) for n in names)), x.names)
+
+
+# Differences
 
 
 def _square_of_difference(
-    first: Product | None, second: Product | None, mixed: Product | None
-) -> Term | None:
+    first: Contraction, second: Contraction, mixed: Contraction
+) -> Merged | None:
     """c Σx² + c Σy² ± 2c Σxy = c Σ(x ± y)²"""
-    if first is None or second is None or mixed is None or mixed.is_square:
+    if first.coefficient * second.coefficient <= 0 or len(first.factors) % 2:
         return None
-    x, y, factor = first.x, second.x, first.factor
-    squares = first.is_square and second.is_square and {x, y} == {mixed.x, mixed.y}
-    if not squares or len({first.axes, second.axes, mixed.axes}) != 1 or x.shape != y.shape:
+    if len(first.factors) + len(second.factors) != 2 * len(mixed.factors):
         return None
-    ratio = second.factor / factor
-    if ratio <= 0 or abs(mixed.factor) != 2 * abs(factor) * math.sqrt(ratio):
+    x, y = _root(first), _root(second)
+    if x is None or y is None:
         return None
-    other = y if ratio == 1 else y * math.sqrt(ratio)
-    power = square(x + other if mixed.factor * factor > 0 else x - other)
-    return factor, reduce_sum(power, axes=first.axes) if first.axes else power
+    if Counter(f.array for f in (*x, *y)) != Counter(f.array for f in mixed.factors):
+        return None
+    if max(len(t.summed) for t in (first, second, mixed)) > MOST_SUMMED:
+        return None
+    wanted = Counter(mixed.factors)
+    for names in renamings(first.summed, mixed.summed, first.sizes, mixed.sizes):
+        renamed = [f.renamed(names) for f in x]
+        if Counter(renamed) - wanted:
+            continue
+        for others in renamings(second.summed, mixed.summed, second.sizes, mixed.sizes):
+            both = [f.renamed(others) for f in y]
+            if Counter(renamed) + Counter(both) == wanted:
+                return _differences((first, second, mixed), renamed, both)
+    return None
 
 
-def _sum(e: Expr) -> tuple[float, Expr, tuple[int, ...]] | None:
-    """`e` as a number times the sum of an array over axes."""
-    factor, e = scaled(e)
-    if e.op is not reduce_sum:
+def _root(term: Contraction) -> list[Factor] | None:
+    """The factors of x of Σx²."""
+    count = Counter(term.factors)
+    if any(n % 2 for n in count.values()):
         return None
-    inner, x = scaled(e.args[0])
-    return factor * inner, x, e.params["axes"]
+    return [f for f, n in count.items() for _ in range(n // 2)]
 
 
-def _about_the_mean(products: Product | None, means: Product | None) -> Term | None:
-    """c Σxy - c/n Σx Σy = c Σ(x - mean(x))(y - mean(y))"""
-    if products is None or means is None or means.axes or not products.axes:
+def _differences(
+    parts: tuple[Contraction, Contraction, Contraction], x: list[Factor], y: list[Factor]
+) -> Merged | None:
+    first, second, mixed = parts
+    # A square that is the same in all summands counts once for each of them.
+    a = first.coefficient / _repeated(x, mixed)
+    b = second.coefficient / _repeated(y, mixed)
+    ratio = b / a
+    expected = 2 * abs(a) * math.sqrt(ratio)
+    if not _is_zero(abs(mixed.coefficient) - expected, expected):
         return None
-    first, second = _sum(means.x), _sum(means.y)
-    if first is None or second is None:
+    u, v = multiplied(x, mixed.sizes), multiplied(y, mixed.sizes)
+    v = v if ratio == 1 else Factor(v.array * math.sqrt(ratio), v.names)
+    v = Factor(-v.array, v.names) if mixed.coefficient * a > 0 else v
+    names = used((u, v))
+    largest = max(part.largest for part in parts)
+    if math.prod(mixed.sizes[n] for n in names) <= max(SMALL, largest):
+        return a, _sum_of_squares(u, v, mixed)
+    return _by_rows(a, u, v, mixed) if mixed.einsum else None
+
+
+def _repeated(factors: list[Factor], mixed: Contraction) -> int:
+    return math.prod(mixed.sizes[n] for n in mixed.summed if n not in used(factors))
+
+
+def _sum_of_squares(x: Factor, y: Factor, mixed: Contraction) -> Factor:
+    names = used((x, y))
+    power = square(placed(x, names, mixed.sizes) - placed(y, names, mixed.sizes))
+    out = tuple(n for n in names if n < mixed.rank)
+    axes = tuple(range(len(out), len(names)))
+    return Factor(reduce_sum(power, axes=axes) if axes else power, out)
+
+
+def _by_rows(factor: float, x: Factor, y: Factor, mixed: Contraction) -> Merged | None:
+    """Σ(x - y)² for all pairs of many rows, without an array of all differences.
+
+    A product of matrices stays one. A point that is near to all rows is taken off before, if
+    there is any: it is what cancels when distances are small beside how far off all rows are.
+    """
+    own = [n for n in x.names if n not in y.names]
+    others = [n for n in y.names if n not in x.names]
+    both = [n for n in x.names if n in y.names and n < mixed.rank]
+    summed = list(mixed.summed)
+    if any(n >= mixed.rank for n in own + others) or not summed:
         return None
-    a, x, axes = first
-    b, y, others = second
-    if {x, y} != {products.x, products.y} or not axes == others == products.axes:
-        return None
-    factor = products.factor
-    if not _is_zero(means.factor * a * b * products.size + factor, factor):
-        return None
-    if x is y:
-        return factor, squared_deviations(x, axes=axes)
-    return factor, reduce_sum(centered(x, axes=axes) * centered(y, axes=axes), axes=axes)
+    sizes = [[mixed.sizes[n] for n in names] for names in (both, own, others, summed)]
+    batch, n, m, d = sizes[0], *(math.prod(s) for s in sizes[1:])
+    rows = reshape(placed(x, (*both, *own, *summed), mixed.sizes), shape=(*batch, n, d))
+    columns = reshape(placed(y, (*both, *others, *summed), mixed.sizes), shape=(*batch, m, d))
+    point = common_point(rows, columns)
+    found = squared_distances(
+        rows - _along(point, rows), columns - _along(point, columns), precision=mixed.precision
+    )
+    names = (*both, *own, *others)
+    return factor, Factor(reshape(found, shape=(*batch, *sizes[1], *sizes[2])), names)
+
+
+def _along(point: Expr, rows: Expr) -> Expr:
+    return expand(point, (rows.ndim - 2,), rows.shape)

@@ -25,7 +25,7 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
 )
-from symgrad.ops.shape import reduce_sum
+from symgrad.ops.shape import reduce_sum, spread
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -86,7 +86,7 @@ def _scaled_root(e: Expr) -> Expr | None:
 
 
 def _hypotenuse(e: Expr) -> Expr | None:
-    """√(a x² + b y² + ...) for squares of the same shape, none of them a number"""
+    """√(a x² + b y² + ...) for squares none of which is a number"""
     terms, waiting = [], [e]
     while waiting:
         node = waiting.pop()
@@ -94,9 +94,9 @@ def _hypotenuse(e: Expr) -> Expr | None:
             waiting.extend(reversed(node.args))
             continue
         x = _scaled_square(node)
-        if x is None or x.shape != e.shape or len(terms) == LARGEST_HYPOT:
+        if x is None or len(terms) == LARGEST_HYPOT:
             return None
-        terms.append(x)
+        terms.append(x if x.ndim else spread(x, e.shape))
     if len(terms) < 2:
         return None
     found, *others = terms
@@ -106,7 +106,10 @@ def _hypotenuse(e: Expr) -> Expr | None:
 
 
 def _scaled_square(e: Expr) -> Expr | None:
-    """√c x of c x² for a literal c > 0."""
+    """√c x of c x² for a literal c > 0, repeated or not."""
+    if e.op in SPREADING:
+        x = _scaled_square(e.args[0]) if e.args[0].op not in SPREADING else None
+        return None if x is None else e.op(x, **e.params)
     if (x := squared(e)) is not None or e.op not in (mul, div):
         return x
     for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from symgrad.expr import Expr, argument, captured
-from symgrad.laws.terms import SPREADING, Term, factors, negated, number, scaled, terms, total
+from symgrad.laws.terms import (
+    SPREADING,
+    Term,
+    factors,
+    negated,
+    number,
+    power_of,
+    scaled,
+    terms,
+    total,
+)
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
     integer_power,
-    integer_power_op,
     square,
 )
 from symgrad.ops.shape import slice_
@@ -34,14 +43,19 @@ def is_given(e: Expr) -> bool:
 
 
 def key(node: Expr | None) -> Key:
-    """Equal for equal products, whatever the order of their factors."""
+    """Equal for equal products, whatever the order of their factors, and for powers of them."""
     found: list[int] = []
-    for factor in [] if node is None else factors(node) or [node]:
-        exponent = 1
-        if factor.op is square or factor.op is integer_power_op:
-            exponent = 2 if factor.op is square else factor.params["exponent"]
-            factor = factor.args[0] if exponent > 0 else factor
-        found.extend([id(factor)] * max(exponent, 1))
+    waiting = [] if node is None else [(node, 1)]
+    while waiting:
+        factor, exponent = waiting.pop()
+        power = power_of(factor)
+        parts = None if power is not None else factors(factor)
+        if power is not None:
+            waiting.append((power[0], exponent * power[1]))
+        elif parts is not None and len(parts) > 1:
+            waiting += [(p, exponent) for p in parts]
+        else:
+            found.extend([id(factor)] * exponent)
     return tuple(sorted(found))
 
 

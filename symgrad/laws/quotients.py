@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
 from symgrad.laws.norms import length_of_square
@@ -9,8 +11,8 @@ from symgrad.laws.terms import SPREADING, factors, number, power_of, product, sc
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
 from symgrad.ops.norm import norm
-from symgrad.ops.pointwise import abs_, integer_power, sqrt, square
-from symgrad.ops.shape import uniform_value
+from symgrad.ops.pointwise import abs_, convert_op, integer_power, sqrt, square
+from symgrad.ops.shape import broadcast, expand, reduce_sum, uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
 from symgrad.pattern import equation, rewrites
 
@@ -80,23 +82,80 @@ def _times_power(top: Expr, inverse: Expr, exponent: int) -> Expr:
 
 @rewrites(div, exact=False, protects=OVERFLOW)
 def cosine_of_an_angle(e: Expr) -> Expr | None:
-    """x·y / (|x| |y|) = (x / |x|)·(y / |y|)"""
+    """x·y / (|x| |y|) = (x / |x|)·(y / |y|), also of many vectors"""
     top, bottom = e.args
-    if not e.type.real or top.op is not einsum_op or any(x.ndim != 1 for x in top.args):
+    parts = factors(bottom) if e.type.real and top.ndim == e.ndim else None
+    if parts is None or not any(_unconverted(_unrepeated(p)).op is norm for p in parts):
         return None
-    parts, operands = factors(bottom) or [], list(top.args)
-    rest = []
-    for part in parts:
-        known = part.op is norm and part.ndim == 0 and part.args[0] in operands
-        if known:
-            place = operands.index(part.args[0])
-            operands[place] = operands[place] * (1 / part)
-        else:
-            rest.append(part)
+    found = _inner_product(top)
+    if found is None:
+        return None
+    rest = [p for p in parts if not found.divided(p)]
     if len(rest) == len(parts):
         return None
-    found = einsum_op(*operands, **top.params)
-    return found / product(rest) if rest else found
+    return found.rebuilt() / product(rest) if rest else found.rebuilt()
+
+
+@dataclass(slots=True)
+class _InnerProduct:
+    """Arrays that are multiplied and summed over the axes whose names the result does not have.
+
+    Half precision is added up in single.
+    """
+
+    node: Expr
+    operands: list[Expr]
+    indices: list[tuple[int, ...]]
+    out: tuple[int, ...]
+
+    def divided(self, length: Expr) -> bool:
+        """Divide an operand by the lengths of its vectors, if these are such lengths."""
+        node, names = length, self.out if length.ndim else ()
+        if node.op is broadcast:
+            (node,), axes = node.args, node.params["axes"]
+            names = tuple(names[a] for a in axes)
+        inverse, node = 1 / node, _unconverted(node)
+        if node.op is not norm or len(names) != node.ndim:
+            return False
+        axes, vectors = node.params["axes"], _unconverted(*node.args)
+        for i, (x, own) in enumerate(zip(self.operands, self.indices, strict=True)):
+            kept = tuple(n for a, n in enumerate(own) if a not in axes)
+            summed = not set(own).difference(kept) & set(self.out)
+            if x is vectors and x.dtype == inverse.dtype and kept == names and summed:
+                self.operands[i] = x * expand(inverse, axes, x.shape)
+                return True
+        return False
+
+    def rebuilt(self) -> Expr:
+        if self.node.op is einsum_op:
+            return einsum_op(*self.operands, **self.node.params)
+        if self.node.op is mul:
+            return product(self.operands)
+        (inner,) = self.node.args
+        return self.node.op(replace(self, node=inner).rebuilt(), **self.node.params)
+
+
+def _inner_product(e: Expr) -> _InnerProduct | None:
+    if e.op is einsum_op:
+        p = e.params
+        return _InnerProduct(e, list(e.args), list(p["indices"]), p["out"])
+    total = _unconverted(e)
+    if total.op is not reduce_sum:
+        return None
+    inner = _unconverted(*total.args)
+    if inner.op is not mul or any(x.shape != inner.shape for x in inner.args):
+        return None
+    names = tuple(range(inner.ndim))
+    out = tuple(a for a in names if a not in total.params["axes"])
+    return _InnerProduct(e, list(inner.args), [names, names], out)
+
+
+def _unconverted(e: Expr) -> Expr:
+    return e.args[0] if e.op is convert_op else e
+
+
+def _unrepeated(e: Expr) -> Expr:
+    return e.args[0] if e.op is broadcast else e
 
 
 @rewrites(sqrt, exact=False, protects=OVERFLOW)

@@ -11,7 +11,6 @@ from symgrad.laws.exponential import doubled_hyperbolic
 from symgrad.laws.norms import length_of_square
 from symgrad.laws.polynomials import MOVES
 from symgrad.laws.terms import (
-    SPREADING,
     are_opposite,
     number,
     power_of,
@@ -36,8 +35,7 @@ from symgrad.ops.pointwise import (
     tanh,
 )
 from symgrad.ops.products import log1p_square, over_one_plus_square, product_by_logs, saturation
-from symgrad.ops.reduce import cumprod, product_of_others, reduce_prod, shifted
-from symgrad.ops.shape import broadcast, full, reduce_sum, reshape_op, slice_
+from symgrad.ops.shape import reduce_sum
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -174,48 +172,6 @@ def _of_logarithm(e: Expr) -> Expr | None:
     for move in reversed(moves):
         x = move.op(x, **move.params)
     return x
-
-
-@rewrites(div, exact=False, protects=ZERO)
-def product_of_the_other_factors(e: Expr) -> Expr | None:
-    """(Π x) / xᵢ is the product of the others, and so for running products"""
-    top, x = e.args
-    if not e.type.real:
-        return None
-    if top.op is cumprod and top.args[0] is x:
-        return shifted(top, top.params["axis"], forward=not top.params["reverse"], fill=1)
-    whole = top
-    while whole.op in SPREADING:
-        (whole,) = whole.args
-    if whole.op is not reduce_prod:
-        return None
-    if whole.args[0] is not x:
-        return _product_of_others_than(whole, x) if not whole.ndim else None
-    if not _is_repeated_over(top, whole):
-        return None
-    return product_of_others(full(1, whole.type), whole, x)
-
-
-def _product_of_others_than(whole: Expr, entry: Expr) -> Expr | None:
-    """(Π x) / x[i]"""
-    (x,), moves = whole.args, []
-    while entry is not x and entry.op in (slice_, reshape_op):
-        moves.append(entry)
-        (entry,) = entry.args
-    if entry is not x:
-        return None
-    found = product_of_others(full(1, whole.type), whole, x)
-    for move in reversed(moves):
-        found = move.op(found, **move.params)
-    return found
-
-
-def _is_repeated_over(top: Expr, whole: Expr) -> bool:
-    """Whether each entry of `x` stands over the product that it is a factor of."""
-    kept = tuple(a for a in range(whole.args[0].ndim) if a not in whole.params["axes"])
-    if not kept:
-        return True
-    return top.op is broadcast and top.args[0] is whole and top.params["axes"] == kept
 
 
 @equation(exact=False, protects="overflow of exp in a divisor")

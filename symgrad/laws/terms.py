@@ -102,49 +102,6 @@ def negated(parts: Sequence[Term]) -> list[Term]:
     return [(-c, node) for c, node in parts]
 
 
-def without_repetition(parts: Sequence[Term]) -> tuple[list[Term], Expr] | None:
-    """Terms that all repeat their values alike, as they are before, and one of the repetitions.
-
-    Reductions that keep their axes are such terms.
-    """
-    found: list[Term] = []
-    alike: Expr | None = None
-    for coefficient, node in parts:
-        unrepeated = None if node is None else _before_repetition(node)
-        if unrepeated is None:
-            return None
-        inner, repetition = unrepeated
-        alike = alike or repetition
-        if (repetition.params, repetition.shape) != (alike.params, alike.shape):
-            return None
-        if inner.shape != alike.args[0].shape:
-            return None
-        found.append((coefficient, inner))
-    return None if alike is None else (found, alike)
-
-
-def _before_repetition(e: Expr, deep: int = 3) -> tuple[Expr, Expr] | None:
-    """f(broadcast(x)) with numbers as the other operands of f, as f(x) and the broadcast."""
-    if e.op is broadcast:
-        return (e.args[0], e) if e.args[0].ndim or e.ndim else None
-    if not e.op.elementwise or not deep:
-        return None
-    inner = [None if number(a) is not None else _before_repetition(a, deep - 1) for a in e.args]
-    if any(i is None and number(a) is None for i, a in zip(inner, e.args, strict=True)):
-        return None
-    repeated = [i[1] for i in inner if i is not None]
-    if not repeated or any(r.params != repeated[0].params for r in repeated):
-        return None
-    args = [_scalar(a) if i is None else i[0] for i, a in zip(inner, e.args, strict=True)]
-    return e.op(*args, **e.params), repeated[0]
-
-
-def _scalar(e: Expr) -> Expr:
-    while e.op is broadcast:
-        (e,) = e.args
-    return e
-
-
 def factors(e: Expr) -> list[Expr] | None:
     """The factors of a product in their order; None if there are too many."""
     found: list[Expr] = []

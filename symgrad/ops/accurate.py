@@ -92,6 +92,26 @@ def squared_deviations(x, axes):
     return jnp.sum(jnp.square(centered(x, axes)), axes)
 
 
+def common_point(x, y):
+    """The mean of the rows of both where it is nearer to each of them than 0 is, else 0."""
+    total = jnp.sum(x, -2, keepdims=True) + jnp.sum(y, -2, keepdims=True)
+    mean = total / (x.shape[-2] + y.shape[-2])
+
+    def is_nearer(x):
+        nearer = jnp.sum(jnp.square(x - mean), -1) <= jnp.sum(jnp.square(x), -1)
+        return jnp.all(nearer, -1)[..., None]
+
+    near = is_nearer(x) & is_nearer(y)
+    return lax.stop_gradient(jnp.where(near, jnp.squeeze(mean, -2), 0))
+
+
+def squared_distances(x, y, precision=None):
+    """Of all rows of x and y, by their product."""
+    of_x, of_y = (jnp.sum(jnp.square(rows), -1) for rows in (x, y))
+    product = jnp.matmul(2 * x, jnp.swapaxes(y, -1, -2), precision=precision)
+    return jnp.maximum(of_x[..., :, None] - product + of_y[..., None, :], 0)
+
+
 def over_one_plus_square(x):
     """x / (1 + x**2), also where the square overflows."""
     return 1 / (x + 1 / x)
@@ -224,6 +244,16 @@ def logsumexp(x, axis):
     total = jnp.log(jnp.sum(jnp.exp(x - largest), axis, keepdims=True))
     found = jnp.where(jnp.isfinite(largest), largest + total, largest)
     return jnp.squeeze(found, axis)
+
+
+def product_of_others_by_logs(x, axes):
+    """For every entry the product of all others over axes, by their logarithms."""
+    is_zero = x == 0
+    logs = jnp.log(jnp.where(is_zero, 1, x))
+    total = jnp.sum(logs, axes, keepdims=True)
+    others_are_zero = jnp.sum(is_zero, axes, keepdims=True) > is_zero
+    # Zero times infinity is nan here as it is in the sum of the logarithms.
+    return jnp.where(others_are_zero, 0 * total, jnp.exp(total - logs))
 
 
 def product_of_others(x, axis):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from symgrad.derive import pushforward
 from symgrad.expr import Custom, Expr, Op, Pointwise, elementwise_type
 from symgrad.ops import accurate
 from symgrad.ops.pointwise import (
@@ -12,8 +13,8 @@ from symgrad.ops.pointwise import (
     lt,
     select,
 )
-from symgrad.ops.reduce import product_of_others
-from symgrad.ops.shape import axes_source, reduced_type
+from symgrad.ops.reduce import product_of_others, reduce_prod
+from symgrad.ops.shape import axes_source, full, reduced_type, zeros
 
 over_one_plus_square = Op(
     "over_one_plus_square",
@@ -127,3 +128,26 @@ log_softplus = Op(
     helpers=(accurate.log_softplus,),
 )
 """log(softplus(x)), which is x far below zero."""
+
+
+def _others_slope(g: Expr, y: Expr, x: Expr) -> Expr:
+    """How the products change along `g`: the same matrix in both modes, for it is symmetric."""
+    whole = reduce_prod(x, **y.params)
+    products = product_of_others(full(1, whole.type), whole, x)
+    (found,) = pushforward([products], [x], [g])
+    return zeros(x.type) if found is None else found
+
+
+product_of_others_by_logs = Op(
+    "product_of_others_by_logs",
+    lambda x, *, axes: x,
+    "product_of_others_by_logs(x, {axes})",
+    Custom(
+        lambda g, y, x: (_others_slope(g, y, x),),
+        lambda tangents, y, x: _others_slope(tangents[0], y, x),
+    ),
+    params=("axes",),
+    flops=lambda e: TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.product_of_others_by_logs,),
+)
+"""For every entry the product of all others over axes, where none is negative."""

@@ -116,4 +116,77 @@ TRAPS = (
         order="value",
         precisions=SINGLE,
     ),
+    Trap(
+        "covariance by hand",
+        lambda x: (x @ x.T - 3.0 * jnp.outer(jnp.mean(x, 1), jnp.mean(x, 1))) / 2.0,
+        ((8192.0, 8193.0, 8195.0), (4096.5, 4097.0, 4096.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "correlation by raw moments",
+        lambda x, y: (
+            (jnp.mean(x * y) - jnp.mean(x) * jnp.mean(y))
+            / jnp.sqrt(jnp.mean(x**2) - jnp.mean(x) ** 2)
+            / jnp.sqrt(jnp.mean(y**2) - jnp.mean(y) ** 2)
+        ),
+        FAR,
+        (1e6, 1000001.0, 1000003.0),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "kernel of all pairs",
+        lambda x: jnp.exp(
+            -0.5 * (jnp.sum(x**2, 1)[:, None] + jnp.sum(x**2, 1)[None, :] - 2.0 * jnp.dot(x, x.T))
+        ),
+        ((5000.0, 5001.0), (5000.5, 5001.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "nearest centre",
+        lambda x, c: jnp.sum(
+            jnp.min(jnp.sum(x**2, 1)[:, None] + jnp.sum(c**2, 1) - 2.0 * (x @ c.T), axis=1)
+        ),
+        ((5000.0, 5001.0), (5000.5, 5001.0)),
+        ((5000.0, 5000.5), (5001.0, 5002.0), (5002.0, 5000.0)),
+        precisions=SINGLE,
+    ),
+    Trap(
+        "features of a batch, normalised",
+        lambda x: (
+            (x - jnp.mean(x, 0, keepdims=True))
+            / jnp.sqrt(jnp.mean(x**2, 0, keepdims=True) - jnp.mean(x, 0, keepdims=True) ** 2 + 1e-5)
+        ),
+        ((8192.0, 4096.5), (8193.0, 4097.0), (8194.0, 4096.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "rows of a batch, normalised",
+        lambda x: (
+            (x - jnp.mean(x, 1)[:, None])
+            / jnp.sqrt(jnp.mean(x * x, axis=1) - jnp.mean(x, axis=1) ** 2)[:, None]
+        ),
+        ((8192.0, 8193.0, 8194.0), (4096.5, 4097.0, 4096.0)),
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "squares about a number",
+        lambda x, c: jnp.sum(x * x) - 2.0 * c * jnp.sum(x) + 3.0 * c**2,
+        FAR,
+        4096002.0,
+        order="value",
+        precisions=SINGLE,
+    ),
+    Trap(
+        "covariance of products",
+        lambda x, y: jnp.mean(y * x * x) - jnp.mean(y * x) * jnp.mean(x),
+        FAR,
+        (1.0, 2.0, 1.0),
+        order="value",
+        precisions=SINGLE,
+    ),
 )

@@ -77,4 +77,19 @@ TRAPS = (
         lambda x: jnp.sqrt(2.0 * x[0] ** 2 + 3.0 * x[1] ** 2),
         (1e25, 2e25),
     ),
+    Trap(
+        "cosines of all pairs",
+        lambda x: (
+            x @ x.T / (jnp.sqrt(jnp.sum(x**2, 1))[:, None] * jnp.sqrt(jnp.sum(x**2, 1))[None, :])
+        ),
+        ((2e25, 1e25), (1e25, 3e25)),
+        order="value",
+    ),
+    Trap(
+        "cosines of rows",
+        lambda x, y: jnp.sum(x * y, 1) / (jnp.linalg.norm(x, axis=1) * jnp.linalg.norm(y, axis=1)),
+        ((2e25, 1e25), (1e-25, 3e-25)),
+        ((1e25, 1e25), (1e-25, 1e-25)),
+        order="value",
+    ),
 )

@@ -29,4 +29,14 @@ TRAPS = (
     Trap("product of the others", lambda x: jnp.prod(x) / x[1], ZERO),
     Trap("square of a root", lambda x: jnp.sqrt(x) ** 2, 0.0),
     Trap("product of roots", lambda x: jnp.sqrt(x) * jnp.sqrt(x), 0.0),
+    Trap(
+        "others of rows by logarithms",
+        lambda x: jnp.sum(jnp.exp(jnp.sum(jnp.log(x), 1, keepdims=True) - jnp.log(x))),
+        ((1.0, 0.0, 2.0), (2.0, 3.0, 4.0)),
+    ),
+    Trap(
+        "product of the other columns",
+        lambda x: jnp.sum(jnp.prod(x, axis=1) / x[:, 1]),
+        ((1.0, 0.0, 2.0), (2.0, 3.0, 4.0)),
+    ),
 )
