@@ -248,7 +248,12 @@ def _moving_slice(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shap
     return node.op(*xs, *starts, **params)
 
 
-JOINT: dict[Op, int] = {concatenate: 0, softmax_slope: 0, scatter_add: 2, dynamic_update_slice_op: 2}
+JOINT: dict[Op, int] = {
+    concatenate: 0,
+    softmax_slope: 0,
+    scatter_add: 2,
+    dynamic_update_slice_op: 2,
+}
 """How many operands vary with the stack, where that is not the first alone; 0 for all."""
 
 RULES: dict[Op, Rule] = {
