@@ -924,7 +924,7 @@ def _exponential(x: Expr) -> tuple[Expr]:
     return (spectral.matrix_function(whole, v, w, function=pointwise.exp(variable(x.dtype))),)
 
 
-def _polar(x: Expr) -> tuple[Expr]:
+def _polar_factor(x: Expr) -> tuple[Expr]:
     options = {"full_matrices": False, "compute_uv": True, "subset": None, "algorithm": None}
     u, s, vh = results(linalg.svd(x, **options))
     return (spectral.polar_factor(x, u, s, vh),)
@@ -940,7 +940,7 @@ def _polar_by_root(x: Any) -> tuple[Any]:
 
 MATRICES = (
     *(
-        Made(spectral.polar_factor, _polar, _polar_by_root, (Operand(shape=shape),), label)
+        Made(spectral.polar_factor, _polar_factor, _polar_by_root, (Operand(shape=shape),), label)
         for shape, label in (((3, 3), ""), ((4, 3), "tall"), ((3, 4), "wide"))
     ),
     Made(
