@@ -216,6 +216,8 @@ def _pull(
                 return pull(cotangent, [a in active for a in args], node, *args)
             if fact.rows:
                 return masks.through_rows(cotangent, node, lambda g: pull(g, node, *args))
+            if node.op.elementwise and all(a.shape == node.shape for a in args):
+                return masks.through_entries(cotangent, lambda g: pull(g, node, *args))
             return pull(cotangent, node, *args)
         case _:
             raise no_derivative(node, origins)

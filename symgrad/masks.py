@@ -121,6 +121,12 @@ def through_pointwise(cotangent: Expr, partial: Callable[[Expr], Expr]) -> Expr:
     return masked(partial(inner), masks)
 
 
+def through_entries(cotangent: Expr, pull: Callable[[Expr], Sequence[Slot]]) -> tuple[Slot, ...]:
+    """The cotangents of an elementwise operation's operands, masked as the cotangent is."""
+    inner, masks = unmasked(cotangent)
+    return tuple(None if p is None else masked(p, masks) for p in pull(inner))
+
+
 LARGEST_SUM = 8
 """So many cotangents, each with a mask of its own, may have a mask together."""
 

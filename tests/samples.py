@@ -861,6 +861,12 @@ STABLE = (
     _made(entropy.x_exp_x_op, lambda x: x * jnp.exp(x), normal),
     _made(entropy.times_masked_op, lambda x, y: x * y, several, several),
     _made(entropy.masked_logaddexp, jnp.logaddexp, normal, normal),
+    Made(
+        reduce.softmax_slope,
+        lambda x, z: (reduce.softmax_slope(x, reduce.softmax(z, axis=1), axis=1),),
+        lambda x, z: (jax.jvp(lambda z: jax.nn.softmax(z, 1), (z,), (x,))[1],),
+        (Operand(shape=(2, 3)), Operand(shape=(2, 3))),
+    ),
     _made(entropy.masked_weights_op, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_softmax, lambda x: jax.nn.softmax(x, 0), normal, axis=0),
     _made(entropy.masked_log_softmax, lambda x: jax.nn.log_softmax(x, 0), normal, axis=0),
@@ -923,7 +929,25 @@ def _exponential(x: Expr) -> tuple[Expr]:
     return (spectral.matrix_function(whole, v, w, function=pointwise.exp(variable(x.dtype))),)
 
 
+def _polar_factor(x: Expr) -> tuple[Expr]:
+    options = {"full_matrices": False, "compute_uv": True, "subset": None, "algorithm": None}
+    u, s, vh = results(linalg.svd(x, **options))
+    return (spectral.polar_factor(x, u, s, vh),)
+
+
+def _polar_by_root(x: Any) -> tuple[Any]:
+    """x over the root of xᵀ x, or of x xᵀ where that is smaller."""
+    if x.shape[0] < x.shape[1]:
+        return (_polar_by_root(x.T)[0].T,)
+    w, v = jnp.linalg.eigh(x.T @ x)
+    return (x @ (v / jnp.sqrt(w)) @ v.T,)
+
+
 MATRICES = (
+    *(
+        Made(spectral.polar_factor, _polar_factor, _polar_by_root, (Operand(shape=shape),), label)
+        for shape, label in (((3, 3), ""), ((4, 3), "tall"), ((3, 4), "wide"))
+    ),
     Made(
         spectral.matrix_function,
         _exponential,

@@ -371,6 +371,11 @@ def _from_singular_values(x: Any) -> Any:
     return (u * s) @ vh
 
 
+def _nearest_rotation(x: Any) -> Any:
+    u, _, vh = jnp.linalg.svd(x, full_matrices=False)
+    return u @ vh
+
+
 def _radius(x: Any, y: Any) -> Any:
     return jnp.sqrt(x**2 + y**2)
 
@@ -508,6 +513,11 @@ PROGRAMS = [
         lambda x: x.astype(np.float16).astype(np.float32).astype(x.dtype),
         Operand(whole(-3, 3)),
     ),
+    fires(
+        shape.sum_of_half_precision,
+        lambda x: jnp.sum(x.astype(jnp.bfloat16), 1).astype(x.dtype),
+        Operand(whole(-3, 3)),
+    ),
     fires(shape.slice_of_everything, lambda x: lax.slice(x, (0, 0), (3, 4))),
     fires(shape.slice_of_slice, lambda x: x[1:, ::2][1:, 1:]),
     fires(shape.slice_of_concatenate, lambda x: jnp.concatenate([x, 2 * x])[4:6]),
@@ -516,7 +526,13 @@ PROGRAMS = [
     fires(shape.concatenate_one, lambda x: jnp.concatenate([x, x[:0]])),
     fires(shape.reverse_of_reverse, lambda x: lax.rev(lax.rev(x, (0, 1)), (0, 1))),
     fires(kinks.kinks_of_a_sum, lambda x, y: jnp.maximum(x, y) + jnp.minimum(y, x), (3,), (3,)),
+    fires(
+        kinks.kinks_of_a_sum,
+        lambda x: jnp.exp(-jnp.maximum(x, 1.0)) + jnp.exp(-jnp.minimum(x, 1.0)),
+        (3,),
+    ),
     fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
+    fires(kinks.kinks_of_a_product, lambda x: jnp.sign(x) * jnp.log1p(jnp.abs(x)), (3,)),
     fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
     fires(moments.sums_of_products, lambda x: jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2),
     fires(
@@ -791,6 +807,8 @@ PROGRAMS = [
     fires(algebra.selecting_by_a_constant, lambda x: jnp.where(np.True_, x, -x)),
     fires(norms.root_of_sum_of_squares, lambda x: jnp.linalg.norm(x, axis=1)),
     fires(norms.reciprocal_root_of_sum_of_squares, lambda x: lax.rsqrt(jnp.sum(x * x, 1))),
+    fires(norms.hypotenuse_by_the_larger, jnp.hypot, (3,), (3,)),
+    fires(norms.guarded_hypotenuse, jnp.hypot, (3,), (3,)),
     fires(norms.direction_from_quotient, lambda x, y: y / jnp.sqrt(x * x + y * y), (3,), (3,)),
     fires(norms.root_of_square, lambda x: jnp.sqrt(x**2)),
     fires(norms.root_of_even_power, lambda x: jnp.sqrt(x**4)),
@@ -816,6 +834,12 @@ PROGRAMS = [
         (2, 3, 3),
     ),
     fires(spectral.product_of_singular_factors, _from_singular_values),
+    fires(
+        spectral.function_of_a_matrix,
+        lambda x: _rebuilt(x @ x.T + jnp.eye(3, dtype=x.dtype), jnp.log),
+        (3, 4),
+    ),
+    fires(spectral.polar_factor_of_singular_vectors, _nearest_rotation),
     fires(limits.removable_singularity, lambda x: jnp.sin(x) / x),
     fires(guards.guarded_limit, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)),
     fires(nearly_equal.cancelling_functions, lambda x: jnp.sin(x) - x),

@@ -171,6 +171,10 @@ def _softmax(mp: Any, row: list[Any]) -> list[Any]:
     return [value_of(mp, pointwise.exp, v) for v in _log_softmax(mp, row)]
 
 
+def _softmax_slope(mp: Any, e: Expr, x: Array, weights: Array) -> Array:
+    return weights * (x - np.sum(weights * x, axis=e.params["axis"], keepdims=True))
+
+
 def _weights(mp: Any, row: list[Any]) -> list[Any]:
     return [mp.zero] * len(row) if all(v == mp.ninf for v in row) else _softmax(mp, row)
 
@@ -365,6 +369,7 @@ ARRAYS: Mapping[Op, Value] = {
     products.product_of_others_by_logs: _product_of_others_by_logs,
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
+    reduce.softmax_slope: _softmax_slope,
     entropy.masked_weights_op: _by_rows(_weights),
     **dict.fromkeys((reduce.log_softmax, entropy.masked_log_softmax), _by_rows(_log_softmax)),
     reduce.cumsum: _accumulate(add),

@@ -16,7 +16,7 @@ from symgrad.exact.scalars import VALUES
 from symgrad.expr import Expr, Op
 from symgrad.ops import branch, calls, checkpoint, loops, solve
 from symgrad.ops.limit import limit_op, variable
-from symgrad.ops.spectral import matrix_function
+from symgrad.ops.spectral import matrix_function, polar_factor
 from symgrad.walk import UNKNOWN, Graph
 
 Array = np.ndarray
@@ -162,6 +162,10 @@ def _matrix_function(mp: Any, e: Expr, a: Array, v: Array, w: Array) -> Values:
     return ((v * weights[..., None, :]) @ np.swapaxes(v, -1, -2),)
 
 
+def _polar_factor(mp: Any, e: Expr, a: Array, u: Array, s: Array, vh: Array) -> Values:
+    return (u @ vh,)
+
+
 CONTROL: Mapping[Op, Callable[..., Values]] = {
     loops.scan: _scan,
     loops.while_: _while,
@@ -170,6 +174,7 @@ CONTROL: Mapping[Op, Callable[..., Values]] = {
     solve.linear_solve: _linear_solve,
     limit_op: _limit,
     matrix_function: _matrix_function,
+    polar_factor: _polar_factor,
 }
 
 TABLES: Mapping[Op, Callable[..., Any]] = {**ARRAYS, **INDEXED, **FACTORS}

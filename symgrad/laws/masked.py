@@ -50,9 +50,12 @@ def _holds_infinity(e: Expr, operands: list[bool]) -> bool:
 
 
 def _log_of_mask(e: Expr, operands: list[bool]) -> bool:
-    """The logarithm of truth values."""
+    """The logarithm of truth values, or of numbers of which some are written as zero."""
     (x,) = e.args
-    return x.op is pointwise.convert_op and x.args[0].dtype == bool
+    if x.op is pointwise.convert_op and x.args[0].dtype == bool:
+        return True
+    values = entries(x) if x.op is captured else None
+    return values is not None and bool(np.any(values == 0))
 
 
 MASKED: dict[Op, Callable[[Expr, list[bool]], bool]] = {
@@ -99,7 +102,10 @@ LOGS = (reduce.log_softmax, reduce.logsumexp, masked_log_softmax)
 def weight_times_masked_log(e: Expr) -> Expr | None:
     """x log_softmax(y) is 0 where x is 0 and y minus infinity"""
     for x, logarithm in (e.args, e.args[::-1]):
-        if logarithm.op in LOGS and x.op is not literal and is_masked(logarithm):
+        inner = logarithm
+        while inner.op in MOVES:
+            inner = inner.args[0]
+        if inner.op in LOGS and x.op is not literal and is_masked(logarithm):
             return times_masked_op(x, logarithm) if 0.0 in bounds(x) else None
     return None
 

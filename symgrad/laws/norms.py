@@ -11,13 +11,18 @@ from symgrad.laws.terms import SPREADING, squared
 from symgrad.ops.contract import inner_axes
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
+    abs_,
     arctan2,
     convert,
     convert_op,
     cos,
+    eq,
     integer_power,
     integer_power_op,
+    maximum,
+    minimum,
     ne,
+    or_,
     power,
     rsqrt,
     select,
@@ -25,7 +30,7 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
 )
-from symgrad.ops.shape import reduce_sum, spread
+from symgrad.ops.shape import reduce_sum, spread, uniform_value
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_nonnegative
 
@@ -130,6 +135,65 @@ def reciprocal_root_of_sum_of_squares(e: Expr) -> Expr | None:
     """1/√Σx² = 1/|x|"""
     found = _root(e.args[0])
     return None if found is None else 1 / found
+
+
+# A length by the larger of two sizes and their ratio, as libraries write it
+
+
+def _sizes(e: Expr) -> tuple[Expr, Expr] | None:
+    """x and y of max(|x|, |y|)."""
+    if e.op is not maximum or not e.type.real or any(a.op is not abs_ for a in e.args):
+        return None
+    x, y = (a.args[0] for a in e.args)
+    return (x, y) if x.shape == y.shape else None
+
+
+def _compared_with(e: Expr, value: float) -> Expr | None:
+    """x of x == value."""
+    for x, other in (e.args, e.args[::-1]) if e.op is eq else ():
+        if uniform_value(other) == value:
+            return x
+    return None
+
+
+def _unless_zero(e: Expr) -> Expr:
+    """What a divisor is where it is not zero."""
+    guarded = e.op is select and _compared_with(e.args[0], 0) is e.args[2]
+    return e.args[2] if guarded else e
+
+
+@rewrites(mul, exact=False, protects=SQUARES)
+def hypotenuse_by_the_larger(e: Expr) -> Expr | None:
+    """max(|x|, |y|) √(1 + (min(|x|, |y|) / max(|x|, |y|))²) = √(x² + y²)"""
+    for larger, root in (e.args, e.args[::-1]):
+        sizes = _sizes(larger) if root.op is sqrt else None
+        if sizes is None or root.args[0].op is not add:
+            continue
+        for one, rest in (root.args[0].args, root.args[0].args[::-1]):
+            quotient = squared(rest) if uniform_value(one) == 1 else None
+            if quotient is None or quotient.op is not div:
+                continue
+            smaller, divisor = quotient.args
+            same = smaller.op is minimum and set(smaller.args) == set(larger.args)
+            if same and _unless_zero(divisor) is larger:
+                return hypot(*sizes)
+    return None
+
+
+@rewrites(select, exact=False, protects=SQUARES)
+def guarded_hypotenuse(e: Expr) -> Expr | None:
+    """√(x² + y²) needs no care where x and y are both 0, or where one of them is infinite"""
+    guard, special, size = e.args
+    if size.op is not hypot:
+        return None
+    operands = set(size.args)
+    if _compared_with(guard, 0) is special:
+        known = _sizes(special)
+        return size if known is not None and set(known) == operands else None
+    if guard.op is not or_ or uniform_value(special) != np.inf:
+        return None
+    infinite = {_compared_with(a, np.inf) for a in guard.args}
+    return size if infinite == {abs_(x) for x in operands} else None
 
 
 @equation(exact=False, protects=SQUARES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from symgrad.expr import Expr, div, literal, mul, neg
 from symgrad.ops.contract import einsum, is_einsum
 from symgrad.ops.contract import einsum_op as einsum_root
@@ -237,6 +239,17 @@ def convert_of_convert(e: Expr) -> Expr | None:
     if inner.op is not convert_op or not is_widening(inner.args[0].dtype, inner.dtype):
         return None
     return convert(inner.args[0], **e.params)
+
+
+@rewrites(convert_op, exact=True)
+def sum_of_half_precision(e: Expr) -> Expr | None:
+    """sum(x.astype(float32)).astype(x.dtype) = sum(x), which adds up in single precision"""
+    (total,) = e.args
+    if total.op is not reduce_sum or total.args[0].op is not convert_op:
+        return None
+    (x,) = total.args[0].args
+    half = e.type.real and e.dtype.itemsize == 2 and total.dtype == np.float32
+    return reduce_sum(x, **total.params) if half and x.dtype == e.dtype else None
 
 
 @rewrites(slice_, exact=True)

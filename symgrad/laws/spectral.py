@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, item, literal_value, mul
+import itertools
+
+from symgrad.expr import Expr, Op, item, literal_value, mul
 from symgrad.laws.separate import separate
 from symgrad.ops.contract import einsum_op
+from symgrad.ops.entropy import times_log1p_op, times_log_op
 from symgrad.ops.linalg import eigh, svd
-from symgrad.ops.pointwise import eq, select
+from symgrad.ops.pointwise import eq, log, log1p, select
 from symgrad.ops.shape import broadcast, iota
-from symgrad.ops.spectral import matrix_function
+from symgrad.ops.spectral import matrix_function, polar_factor
 from symgrad.pattern import rewrites
 
 DEGENERATE = "derivatives of eigenvectors, which equal eigenvalues do not have"
@@ -24,12 +27,24 @@ def _plain(e: Expr) -> bool:
     return len(e.args) == 2 and e.params["dtype"] is None
 
 
+LOGARITHMS: dict[Op, Op] = {times_log_op: log, times_log1p_op: log1p}
+"""What products with logarithms have become before."""
+
+
+def _columns(v: Expr) -> tuple[int, ...]:
+    """The axes of a matrix that its columns are counted along, and those of the batch."""
+    return (*range(v.ndim - 2), v.ndim - 1)
+
+
 def _column_weights(e: Expr) -> tuple[Expr, Expr] | None:
     """A matrix and numbers for its columns, of their product: v * u, v @ diag(u)."""
+    if e.op in LOGARITHMS:
+        v, y = e.args
+        if v.op is item and y.op is broadcast and y.params["axes"] == _columns(v):
+            return v, LOGARITHMS[e.op](y.args[0])
     if e.op is mul:
         for v, u in (e.args, e.args[::-1]):
-            axes = (*range(v.ndim - 2), v.ndim - 1)
-            if v.op is item and u.op is broadcast and u.params["axes"] == axes:
+            if v.op is item and u.op is broadcast and u.params["axes"] == _columns(v):
                 return v, u.args[0]
     if e.op is not einsum_op or not _plain(e):
         return None
@@ -100,3 +115,23 @@ def product_of_singular_factors(e: Expr) -> Expr | None:
     in_order = e.params["out"] == (*first[:-1], second[-1])
     same = all(p is decomposition for p in parts)
     return decomposition.args[0] if matches and in_order and same else None
+
+
+@rewrites(einsum_op, exact=False, protects=DEGENERATE)
+def polar_factor_of_singular_vectors(e: Expr) -> Expr | None:
+    """U Vᵀ of the singular value decomposition of A, which is smooth where singular values meet"""
+    if not _plain(e) or not e.type.real:
+        return None
+    for (u, left), (vh, right) in itertools.permutations(
+        zip(e.args, e.params["indices"], strict=True)
+    ):
+        decomposition = _result(u, svd, 0)
+        if decomposition is None or _result(vh, svd, 2) is not decomposition:
+            continue
+        (a,) = decomposition.args
+        matches = left[-1] == right[-2] and left[:-2] == right[:-2]
+        in_order = e.params["out"] == (*left[:-1], right[-1])
+        complete = u.shape[-1] == vh.shape[-2] == min(a.shape[-2:])
+        if matches and in_order and complete:
+            return polar_factor(a, u, item(decomposition, index=1), vh)
+    return None

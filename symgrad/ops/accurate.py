@@ -21,6 +21,15 @@ def logistic_slope(x):
     return t / jnp.square(1 + t)
 
 
+def softmax_slope(x, weights, axis):
+    """weights * (x - mean(x)), also where one weight has rounded to 1.
+
+    There the mean cancels, and what is left of x is too small to be rounded away a second time.
+    """
+    x = x - jnp.sum(weights * x, axis, keepdims=True)
+    return weights * (x - jnp.sum(weights * x, axis, keepdims=True))
+
+
 def difference_of_squares(x, y):
     """x**2 - y**2, also where both are nearly equal."""
     return (x - y) * (x + y)

@@ -22,7 +22,7 @@ from symgrad.ops.pointwise import (
     logistic,
     select,
 )
-from symgrad.ops.reduce import inner_product, last_axis_as_minus_one
+from symgrad.ops.reduce import inner_product, last_axis_as_minus_one, softmax_slope
 from symgrad.ops.shape import expand, reduce_sum
 
 
@@ -153,7 +153,7 @@ def _along_axis(name: str, source: str, derivative: Custom, helpers: Any = ()) -
 
 def _weights_jacobian(g: Expr, y: Expr, x: Expr) -> Expr:
     weights = masked_weights_op(x, axis=y.params["axis"])
-    return weights * (g - inner_product(weights, g, y.params["axis"]))
+    return softmax_slope(g, weights, axis=y.params["axis"])
 
 
 def _log_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:

@@ -7,6 +7,7 @@ from typing import Any
 from jax import lax
 
 from symgrad.expr import CONSTANT, Custom, Expr, Linear, Op, Shape, Type, no_flops
+from symgrad.ops import accurate
 from symgrad.ops.pointwise import TRANSCENDENTAL, convert, eq, select
 from symgrad.ops.shape import (
     axes_source,
@@ -204,9 +205,49 @@ def inner_product(x: Expr, y: Expr, axis: int) -> Expr:
     return expand(reduce_sum(x * y, axes=(axis,)), (axis,), x.shape)
 
 
+def _off_mean(x: Expr, weights: Expr, axis: int) -> Expr:
+    return x - inner_product(weights, x, axis)
+
+
+def _slope_pullback(g: Expr, y: Expr, x: Expr, weights: Expr) -> tuple[Expr, Expr]:
+    """That of the weights up to a constant, which does not change their sum."""
+    axis = y.params["axis"]
+    curvature = _off_mean(g, weights, axis) * _off_mean(x, weights, axis)
+    return softmax_slope(g, weights, axis=axis), curvature
+
+
+def _slope_push(tangents: tuple[Expr | None, ...], y: Expr, x: Expr, weights: Expr) -> Expr:
+    """The tangents of weights add up to zero, so x may be moved by a constant."""
+    axis = y.params["axis"]
+    moved, shifted = tangents
+    along = None if moved is None else softmax_slope(moved, weights, axis=axis)
+    if shifted is None:
+        assert along is not None
+        return along
+    turned = shifted * _off_mean(x, weights, axis)
+    total = expand(reduce_sum(turned, axes=(axis,)), (axis,), x.shape)
+    found = turned - weights * total
+    return found if along is None else along + found
+
+
+softmax_slope = Op(
+    "softmax_slope",
+    lambda x, weights, *, axis: x,
+    lambda e: f"softmax_slope(x, y, axis={last_axis_as_minus_one(e)})",
+    Custom(_slope_pullback, _slope_push, rows=True),
+    params=("axis",),
+    flops=lambda e: 7 * e.type.size,
+    helpers=(accurate.softmax_slope,),
+)
+"""(diag(q) - q qᵀ) x for q whose entries along an axis add up to one, or are all zero.
+
+The derivative of q = softmax(z) in both modes; where one of q is nearly 1 it is small.
+"""
+
+
 def _softmax_jacobian(g: Expr, q: Expr, x: Expr) -> Expr:
     """diag(q) - q qᵀ is symmetric: one function serves both modes."""
-    return q * (g - inner_product(q, g, q.params["axis"]))
+    return softmax_slope(g, q, axis=q.params["axis"])
 
 
 softmax = Op(

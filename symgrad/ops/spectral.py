@@ -1,4 +1,4 @@
-"""Functions of symmetric matrices, which are smooth where eigenvalues meet.
+"""Functions of matrices, which are smooth where eigenvalues or singular values meet.
 
 The derivative is that of Daleckii and Krein (1965), with divided differences of the function
 at pairs of eigenvalues; see Higham, Functions of Matrices (2008), theorem 3.11.
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from symgrad.expr import Custom, Expr, LocalFunction, Op, Type
 from symgrad.ops.limit import derivative, variable
-from symgrad.ops.matrix import adjoint, product
+from symgrad.ops.matrix import adjoint, identity, on_columns, on_rows, product
 from symgrad.ops.pointwise import abs_, eq, le, or_, select
 from symgrad.ops.shape import broadcast
 from symgrad.walk import Graph, substitute
@@ -72,3 +72,36 @@ matrix_function = Op(
     flops=lambda e: 2 * e.type.size * e.shape[-1],
 )
 """f(A) = V f(w) Vᵀ of a symmetric A and its eigenvectors and eigenvalues, as a function of A."""
+
+
+def _polar_push(
+    tangents: tuple[Expr | None, ...], y: Expr, a: Expr, u: Expr, s: Expr, vh: Expr
+) -> Expr | None:
+    """U ((X - Xᵀ)ᵢⱼ / (sᵢ + sⱼ)) Vᵀ for X = Uᵀ A' V, and what A' does outside of U and V."""
+    t, (m, n) = tangents[0], a.shape[-2:]
+    if t is None:
+        return None
+    moved = product(t, adjoint(vh))
+    inner = product(adjoint(u), moved)
+    sums = on_rows(s, inner.shape) + on_columns(s, inner.shape)
+    # On the diagonal, where there is nothing to divide, the sums may be zero.
+    turned = (inner - adjoint(inner)) / (sums + identity(inner))
+    found = product(product(u, turned), vh)
+    if m > n:
+        outside = moved - product(u, inner)
+        found = found + product(outside / on_rows(s, outside.shape), vh)
+    if n > m:
+        back = product(adjoint(u), t)
+        outside = back - product(product(back, adjoint(vh)), vh)
+        found = found + product(u, outside / on_columns(s, outside.shape))
+    return found
+
+
+polar_factor = Op(
+    "polar_factor",
+    lambda a, u, s, vh: a,
+    "xs[1] @ xs[3]",
+    Custom(pushforward=_polar_push),
+    flops=lambda e: 2 * e.type.size * min(e.shape[-2:]),
+)
+"""U Vᵀ, the nearest matrix to A = U diag(s) Vᵀ with orthonormal columns or rows."""

@@ -16,7 +16,7 @@ from symgrad.ops.index import dynamic_slice_op, dynamic_update_slice_op, gather_
 from symgrad.ops.indexing import Indexing
 from symgrad.ops.matrix import tril, triu
 from symgrad.ops.pointwise import select
-from symgrad.ops.reduce import cumsum
+from symgrad.ops.reduce import cumsum, inner_product, softmax_slope
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
@@ -111,7 +111,7 @@ def _is_linear(node: Expr, varying: Set[Expr]) -> bool:
         return False
     if node.op in (mul, einsum_op):
         return len(moving) == 1
-    if node.op is div:
+    if node.op in (div, softmax_slope):
         return moving == [0]
     if node.op is select:
         return 0 not in moving and len(moving) == 2
@@ -212,6 +212,12 @@ def _along_axis(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shape)
     return node.op(*xs, **{**node.params, "axis": node.params["axis"] + len(lead)})
 
 
+def _softmax_slope(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shape) -> Expr:
+    """As a sum of products, so that one with an identity is a difference of two matrices."""
+    x, weights = xs
+    return weights * (x - inner_product(weights, x, node.params["axis"] + len(lead)))
+
+
 def _matrices(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shape) -> Expr:
     return node.op(*xs, **node.params)
 
@@ -242,7 +248,12 @@ def _moving_slice(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shap
     return node.op(*xs, *starts, **params)
 
 
-JOINT: dict[Op, int] = {concatenate: 0, scatter_add: 2, dynamic_update_slice_op: 2}
+JOINT: dict[Op, int] = {
+    concatenate: 0,
+    softmax_slope: 0,
+    scatter_add: 2,
+    dynamic_update_slice_op: 2,
+}
 """How many operands vary with the stack, where that is not the first alone; 0 for all."""
 
 RULES: dict[Op, Rule] = {
@@ -255,6 +266,7 @@ RULES: dict[Op, Rule] = {
     reverse: _along_axes,
     concatenate: _along_axis,
     cumsum: _along_axis,
+    softmax_slope: _softmax_slope,
     tril: _matrices,
     triu: _matrices,
     gather_op: _windows,

@@ -58,6 +58,29 @@ TRAPS = (
         order="hvp",
     ),
     Trap(
+        "signed hyperbolic tangent, scaled",
+        lambda x: jnp.sign(x) * (2.0 * jnp.tanh(jnp.abs(x)) / 3.0),
+        0.0,
+    ),
+    Trap(
+        "signed difference of sizes",
+        lambda x: jnp.sign(x) * (jnp.abs(x) - 0.5 * jnp.log1p(jnp.abs(x))),
+        0.0,
+    ),
+    Trap(
+        "rectifiers squared",
+        lambda x: 0.5 * relu(x) ** 2 + 0.5 * relu(-x) ** 2,
+        0.0,
+        order="hvp",
+    ),
+    Trap(
+        "exponentials of the larger and the smaller",
+        lambda x: jnp.exp(jnp.maximum(x[0], x[1])) + jnp.exp(jnp.minimum(x[0], x[1])),
+        (1.0, 1.0),
+        order="hvp",
+        tangent=(1.0, 0.5),
+    ),
+    Trap(
         "log cosh by its size",
         lambda x: jnp.abs(x) + jnp.log1p(jnp.exp(-2.0 * jnp.abs(x))) - jnp.log(2.0),
         0.0,

@@ -16,6 +16,13 @@ TRAPS = (
     Trap("standard deviation of equals", lambda x: jnp.std(x), (2.0, 2.0, 2.0)),
     Trap("root of a square", lambda x: jnp.sum(jnp.sqrt(x**2)), (0.0, -2.0)),
     Trap("hypot", lambda x: jnp.hypot(x[0], x[1]), (0.0, 0.0)),
+    Trap(
+        "hypot of differences",
+        lambda x, y: jnp.sum(jnp.hypot(x - y, 2.0 * (x - y))),
+        (1.0, 3.0),
+        (1.0, 2.0),
+        slope=(0.0, 5.0**0.5),
+    ),
     Trap("total variation", lambda x: jnp.sum(jnp.sqrt((x[1:] - x[:-1]) ** 2)), (1.0, 1.0, 3.0)),
     Trap(
         "pairwise distances",

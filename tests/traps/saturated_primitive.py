@@ -30,6 +30,23 @@ TRAPS = (
         lambda x: jax.nn.softmax(x) @ like(x, (1.0, 2.0, 4.0)),
         (50.0, 0.0, 1.0),
     ),
+    Trap(
+        "confident weights by hand",
+        lambda x: jnp.exp(x[1]) / (jnp.exp(x[0]) + jnp.exp(x[1])),
+        (-30.0, 5.0),
+    ),
+    Trap(
+        "entropy of a confident choice",
+        lambda x: -jnp.sum(jax.nn.softmax(x) * jax.nn.log_softmax(x)),
+        (30.0, 0.0, -2.0),
+    ),
+    Trap(
+        "curvature of attention to one",
+        lambda x: jax.nn.softmax(x) @ like(x, (1.0, 2.0, 4.0)),
+        (30.0, 0.0, 1.0),
+        order="hvp",
+        tangent=(0.5, 1.0, -1.0),
+    ),
     Trap("softsign", lambda x: x / (1.0 + jnp.abs(x)), 1e10),
     Trap("algebraic sigmoid", lambda x: x / jnp.sqrt(1.0 + x**2), 1e8),
     Trap("Michaelis and Menten", lambda x: x / (2.0 + x), 1e12),

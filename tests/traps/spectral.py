@@ -17,9 +17,13 @@ def _by_eigenvalues(function):
     return weighted
 
 
-def _polar(a):
+def _polar_factor(a):
     u, _, vh = jnp.linalg.svd(a, full_matrices=False)
-    return jnp.sum((u @ vh) * jnp.triu(like(a, WEIGHTS)))
+    return u @ vh
+
+
+def _polar(a):
+    return jnp.sum(_polar_factor(a) * jnp.triu(like(a, WEIGHTS)))
 
 
 PLAIN = ("float32", "float64")
@@ -49,6 +53,13 @@ TRAPS = (
         units=10.0,
     ),
     Trap("nearest rotation", _polar, REPEATED, precisions=PLAIN, units=10.0),
+    Trap(
+        "nearest orthonormal columns",
+        lambda a: jnp.sum(_polar_factor(a) * jnp.tril(like(a, WEIGHTS)[:, :2])),
+        ((2.0, 0.0), (0.0, 2.0), (0.0, 0.0)),
+        precisions=PLAIN,
+        units=10.0,
+    ),
     Trap(
         "nuclear norm",
         lambda a: jnp.sum(jnp.linalg.svd(a, full_matrices=False)[1]),
