@@ -242,6 +242,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "weight_times_masked_log": ("in programs",),
     "weighted_by_logistic": ("proved", "evaluated", "in programs"),
     "weighted_by_logistic_of_minus": ("proved", "evaluated", "in programs"),
+    "weighted_log_of_plain_product": ("in programs",),
     "weighted_one_hot_sums_to_weight": ("in programs",),
     "zeros_around_zeros": ("in programs",),
 }

@@ -792,6 +792,13 @@ PROGRAMS = [
         MIDDLE,
     ),
     fires(products.log_of_plain_product, lambda x, y: jnp.log(x * y), MIDDLE, MIDDLE),
+    fires(
+        products.weighted_log_of_plain_product,
+        lambda w, x, y: w * jnp.log(x * y),
+        (3, 4),
+        MIDDLE,
+        MIDDLE,
+    ),
     fires(products.log_of_plain_product, lambda x, y: jnp.log(jnp.sqrt(x * y)), MIDDLE, MIDDLE),
     fires(logs.log_of_function, lambda x, y: jnp.log(x**y), MIDDLE, MIDDLE),
     fires(logs.log_of_function, lambda x: jnp.log(jax.nn.softplus(x))),

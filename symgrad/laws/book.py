@@ -86,11 +86,15 @@ LIFT = (
     *_rules_of(limits),
     *_rules_of(parameters),
     *_rules_of(guards),
-    *_rules_of(nearly_equal),
 )
 ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 
-RANGES = (*_rules_of(dead), *_rules_of(products), *_rules_of(quotients))
+RANGES = (
+    *_rules_of(dead),
+    *_rules_of(products),
+    *_rules_of(quotients),
+    *_rules_of(nearly_equal),
+)
 """What other laws would no longer recognise once these are applied."""
 
 DEFAULT_LIFT: tuple[Phase, ...] = (LIFT, RANGES)

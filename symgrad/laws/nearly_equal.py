@@ -12,19 +12,21 @@ from symgrad.laws.separate import LARGEST_SUM, RULES, Term, product, separate
 from symgrad.pattern import rewrites
 from symgrad.series import laurent, leading, real_value
 
+MOST = 3
+"""So many arrays are tried as that which a difference is a function of."""
+
 
 @rewrites(add, sub, exact=False, written_only=True, protects=PROTECTS)
 def cancelling_functions(e: Expr) -> Expr | None:
     """f(x) - g(x) by the Taylor series of the difference, near a point where both are equal"""
-    v = _variable(e) if e.type.real else None
-    found = None if v is None else separate(e, v)
-    if v is None or found is None or len(found.terms) != 1:
-        return None
-    (t,) = found.terms
-    for centre in centres(t.whole, itself=False):
-        if _cancels(t, centre):
-            near = by_series(t.whole, Pole(v, centre))
-            return None if near is None else product(t, repeated(near, e, found.axes))
+    for v in _variables(e) if e.type.real else ():
+        found = separate(e, v)
+        if found is None or len(found.terms) != 1:
+            continue
+        (t,) = found.terms
+        for centre in centres(t.whole, itself=False):
+            if _cancels(t, centre) and (near := by_series(t.whole, Pole(v, centre))) is not None:
+                return product(t, repeated(near, e, found.axes))
     return None
 
 
@@ -56,15 +58,15 @@ def _order(function: Expr, centre: float) -> float:
     return series.valuation if series is not None and series.coefficients else math.inf
 
 
-def _variable(e: Expr) -> Expr | None:
+def _variables(e: Expr) -> list[Expr]:
     """What both operands of a sum are functions of."""
     first, second = (_inside(a) for a in e.args)
     if not first or not second:
-        return _innermost(e.args[0] if first else e.args[1]) if first or second else None
+        inner = _innermost(e.args[0] if first else e.args[1]) if first or second else None
+        return [] if inner is None else [inner]
     common = [n for n in first if n in second]
     within = {a for n in common for a in n.args}
-    outermost = [n for n in common if n not in within]
-    return outermost[0] if len(outermost) == 1 else None
+    return [n for n in common if n not in within][:MOST]
 
 
 def _innermost(e: Expr) -> Expr | None:
@@ -72,13 +74,11 @@ def _innermost(e: Expr) -> Expr | None:
     start = e
     while e.op in RULES:
         operands = [a for a in e.args if a.op is not literal]
-        if len(operands) == 1:
-            (e,) = operands
-            continue
-        shared = _variable(e) if len(operands) == 2 else None
-        if shared is None:
+        if len(operands) == 2:
+            operands = _variables(e)
+        if len(operands) != 1:
             break
-        e = shared
+        (e,) = operands
     return None if e is start else e
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from symgrad.expr import Expr, div, mul
 from symgrad.laws.exponential import Kind, kind
 from symgrad.laws.terms import number
-from symgrad.ops.pointwise import abs_, log
+from symgrad.ops.entropy import times_log_op
+from symgrad.ops.pointwise import abs_, and_, eq, log, select
 from symgrad.ops.products import log_of_factors
 from symgrad.ops.shape import spread
 from symgrad.ops.shares import geometric_mean
@@ -32,6 +33,21 @@ def log_of_plain_product(e: Expr) -> Expr | None:
     if e.op is log_abs:
         operands = [abs_(f) for f in operands]
     return log_of_factors(*operands, above=len(above))
+
+
+@rewrites(times_log_op, exact=False, protects="a product that leaves the range of numbers")
+def weighted_log_of_plain_product(e: Expr) -> Expr | None:
+    """w log(x y / z), in the same way; 0 where the weight and the product are 0"""
+    weight, inner = e.args
+    if weight is inner:
+        return None
+    logarithm = log(spread(inner, e.shape) if not inner.ndim else inner)
+    found = log_of_plain_product.rewrite(logarithm)
+    if found is None:
+        return None
+    # w log(w) is 0 there as well, and as steep.
+    nothing = and_(eq(weight, 0), eq(inner, 0))
+    return select(nothing, times_log_op(weight, weight), weight * found)
 
 
 def _plain_factors(e: Expr) -> tuple[list[Expr], list[Expr]]:
