@@ -980,6 +980,12 @@ MADE = (
         (Operand(shape=(2, 3)),),
     ),
     Made(
+        products.power_of_product,
+        lambda x: (products.power_of_product(x, axes=(0, 2), exponent=0.25),),
+        lambda x: (jnp.prod(x, (0, 2)) ** 0.25,),
+        (Operand(between(0.5, 2), (2, 3, 2)),),
+    ),
+    Made(
         products.product_of_others_by_logs,
         lambda x: (products.product_of_others_by_logs(x, axes=(0, 2)),),
         lambda x: (jnp.prod(x, (0, 2), keepdims=True) / x,),

@@ -514,8 +514,13 @@ PROGRAMS = [
         Operand(whole(-3, 3)),
     ),
     fires(
-        shape.sum_of_half_precision,
+        shape.reduction_in_half_precision,
         lambda x: jnp.sum(x.astype(jnp.bfloat16), 1).astype(x.dtype),
+        Operand(whole(-3, 3)),
+    ),
+    fires(
+        shape.reduction_in_half_precision,
+        lambda x: jnp.prod(x.astype(jnp.bfloat16), 1).astype(x.dtype),
         Operand(whole(-3, 3)),
     ),
     fires(shape.slice_of_everything, lambda x: lax.slice(x, (0, 0), (3, 4))),
@@ -792,6 +797,16 @@ PROGRAMS = [
         MIDDLE,
     ),
     fires(products.log_of_plain_product, lambda x, y: jnp.log(x * y), MIDDLE, MIDDLE),
+    fires(
+        products.power_of_a_product_over_axes,
+        lambda x: jnp.prod(x, 1) ** (1.0 / 3.0),
+        MIDDLE,
+    ),
+    fires(quotients.power_times_a_number_far_from_one, lambda x: x**2 / 1e12),
+    fires(
+        quotients.ratio_of_power_sums,
+        lambda x: jnp.sum(x**2, 1) ** 2 / jnp.sum(x**4, 1),
+    ),
     fires(
         products.weighted_log_of_plain_product,
         lambda w, x, y: w * jnp.log(x * y),

@@ -324,6 +324,14 @@ def _product_by_logs(mp: Any, e: Expr, x: Array) -> Array:
     return over_axes(mp, e, x, combine)
 
 
+def _power_of_product(mp: Any, e: Expr, x: Array) -> Array:
+    def combine(group: Sequence[Any]) -> Any:
+        product = functools.reduce(operator.mul, group, mp.one)
+        return mp.power(product, e.params["exponent"]) if product >= 0 else mp.nan
+
+    return over_axes(mp, e, x, combine)
+
+
 def _product_of_others_by_logs(mp: Any, e: Expr, x: Array) -> Array:
     def at(place: tuple[int, ...]) -> Any:
         others = x.copy()
@@ -366,6 +374,7 @@ ARRAYS: Mapping[Op, Value] = {
     distances.common_point: _common_point,
     distances.squared_distances: _squared_distances,
     products.product_by_logs: _product_by_logs,
+    products.power_of_product: _power_of_product,
     products.product_of_others_by_logs: _product_of_others_by_logs,
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),

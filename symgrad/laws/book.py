@@ -94,6 +94,7 @@ RANGES = (
     *_rules_of(products),
     *_rules_of(quotients),
     *_rules_of(nearly_equal),
+    limits.simplified_function,
 )
 """What other laws would no longer recognise once these are applied."""
 

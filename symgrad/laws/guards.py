@@ -122,7 +122,7 @@ def guarded_limit(e: Expr) -> Expr | None:
         outside = _outside(elsewhere, condition, guard.holds)
         if outside.shape == e.shape:
             found = _unguarded(e, outside, _without_rule(at_point), guard)
-            found = _in_a_parameter(condition, at_point, outside, guard) if found is None else found
+            found = _in_a_parameter(e, at_point, outside, guard) if found is None else found
             if found is not None:
                 return found
         guard = guard.of_operand()
@@ -139,7 +139,7 @@ def _unguarded(e: Expr, outside: Expr, at_point: Expr, guard: Guard) -> Expr | N
     return continued(e, found, pole) if _agree(found, wanted, guard) else None
 
 
-def _in_a_parameter(condition: Expr, at_point: Expr, outside: Expr, guard: Guard) -> Expr | None:
+def _in_a_parameter(e: Expr, at_point: Expr, outside: Expr, guard: Guard) -> Expr | None:
     """The same where the limit depends on other arrays: it is right near the point as well."""
     if guard.centre or guard.within:
         return None
@@ -157,8 +157,8 @@ def _in_a_parameter(condition: Expr, at_point: Expr, outside: Expr, guard: Guard
     (u,) = small.args[0].args
     if not _agree_at_zero(near, at_point, u, guard.variable):
         return None
-    written = (at_point, far) if guard.holds else (far, at_point)
-    return select(small, near, select(condition, *written))
+    written = select(e.args[0], *((at_point, far) if guard.holds else (far, at_point)))
+    return None if written is e else select(small, near, written)
 
 
 def _near_and_far(e: Expr) -> list[Expr]:

@@ -54,8 +54,9 @@ def limit_in_a_parameter(e: Expr) -> Expr | None:
     """F(k x) / kⁿ = xⁿ F(u) / uⁿ for small u = k x, where F is 0/0 and has a limit"""
     for pole in candidates(e):
         if (found := _near(e, pole)) is not None:
-            near, inside = found
-            return select(inside, near, _divided_safely(e, pole))
+            near, small, axes = found
+            far = _divided_safely(e, pole, small)
+            return select(repeated(small, e, axes), near, far)
     return None
 
 
@@ -67,8 +68,9 @@ def power_in_a_parameter(e: Expr) -> Expr | None:
         return None
     for pole in candidates(exponent):
         if (found := _near(exponent * log(base), pole)) is not None:
-            near, inside = found
-            return select(inside, exp(near), power(base, _divided_safely(exponent, pole)))
+            near, small, axes = found
+            far = power(base, _divided_safely(exponent, pole, small))
+            return select(repeated(small, e, axes), exp(near), far)
     return None
 
 
@@ -113,8 +115,8 @@ def _scaled(function: Expr) -> tuple[float, Expr | None]:
     return scaled(function) if value is None else (value, None)
 
 
-def _near(e: Expr, pole: Pole) -> tuple[Expr, Expr] | None:
-    """What `e` is where a product with a variable is small, and where that is."""
+def _near(e: Expr, pole: Pole) -> tuple[Expr, Expr, tuple[int, ...]] | None:
+    """What `e` is where a product with a variable is small, where that is, and along which axes."""
     parts = separated_parts(e, pole.variable)
     products = {} if parts is None else _products(e, pole, parts)
     if parts is None or not products:
@@ -132,7 +134,7 @@ def _near(e: Expr, pole: Pole) -> tuple[Expr, Expr] | None:
     if any(set(t.divisors) & set(first.x.factors) for t in reduced.terms):
         return None
     near = continued(e, reduced, Pole(first.u, 0.0))
-    return near and (near, repeated(lt(abs_(first.u), SMALL), e, separated.axes))
+    return near and (near, lt(abs_(first.u), SMALL), separated.axes)
 
 
 def _reduced(t: Term) -> Term:
@@ -236,11 +238,12 @@ def _in_product(
     if to_distance is None or v.dtype != first.u.dtype or len(first.axes) != v.ndim:
         return None
 
+    places = {"shape": first.u.shape, "axes": first.axes}
+
     def spread_out(x: Expr) -> Expr:
         """What the variable's axes are those of, over the axes of `u`."""
         return x if x.shape in ((), first.u.shape) else broadcast(x, **places)
 
-    places = {"shape": first.u.shape, "axes": first.axes}
     alone = first.u / product(first.x, None) / spread_out(to_distance[1])
     done: dict[Expr, Expr] = {}
     stack = [e]
@@ -304,12 +307,14 @@ def _rebuilt(node: Expr, args: tuple[Expr, ...], axes: tuple[int, ...]) -> Expr 
     return rebuild(node, tuple(spread(a, shape) if not a.ndim else a for a in args))
 
 
-def _divided_safely(e: Expr, pole: Pole) -> Expr:
-    """`e` with divisors that are not zero at the pole."""
+def _divided_safely(e: Expr, pole: Pole, small: Expr) -> Expr:
+    """`e` with divisors that are not zero at the pole, which are the same where it is used."""
     safe: dict[Expr, Expr] = {}
-    for node in topological([e]):
+    for node in separated_parts(e, pole.variable) or ():
         below = divisor(node) if pole in own_candidates(node) else None
         if below is not None:
-            args = [select(eq(a, 0), 1, a) if a is below else a for a in node.args]
-            safe[node] = rebuild(node, tuple(args))
+            changed = dict(zip(node.args, substitute(node.args, safe), strict=True))
+            unused = small if small.shape == below.shape else eq(changed[below], 0)
+            changed[below] = select(unused, 1, changed[below])
+            safe[node] = rebuild(node, tuple(changed[a] for a in node.args))
     return substitute([e], safe)[0]

@@ -6,8 +6,9 @@ from symgrad.expr import Expr, div, mul
 from symgrad.laws.exponential import Kind, kind
 from symgrad.laws.terms import number
 from symgrad.ops.entropy import times_log_op
-from symgrad.ops.pointwise import abs_, and_, eq, log, select
-from symgrad.ops.products import log_of_factors
+from symgrad.ops.pointwise import abs_, and_, eq, log, power, select, sqrt
+from symgrad.ops.products import log_of_factors, power_of_product
+from symgrad.ops.reduce import reduce_prod
 from symgrad.ops.shape import spread
 from symgrad.ops.shares import geometric_mean
 from symgrad.ops.stable import log_abs
@@ -33,6 +34,16 @@ def log_of_plain_product(e: Expr) -> Expr | None:
     if e.op is log_abs:
         operands = [abs_(f) for f in operands]
     return log_of_factors(*operands, above=len(above))
+
+
+@rewrites(power, sqrt, exact=False, protects="a product that leaves the range of numbers")
+def power_of_a_product_over_axes(e: Expr) -> Expr | None:
+    """(Π x)^p for a p that is not whole, from the logarithms where the product leaves the range"""
+    exponent = 0.5 if e.op is sqrt else number(e.args[1])
+    (whole, *_) = e.args
+    if whole.op is not reduce_prod or exponent is None or exponent.is_integer():
+        return None
+    return power_of_product(*whole.args, exponent=exponent, **whole.params)
 
 
 @rewrites(times_log_op, exact=False, protects="a product that leaves the range of numbers")

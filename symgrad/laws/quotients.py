@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
-from symgrad.laws.norms import length_of_square
+from symgrad.laws.norms import length_of_square, squared_length
 from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
@@ -77,7 +78,67 @@ def _times_power(top: Expr, inverse: Expr, exponent: int) -> Expr:
     return top
 
 
+@rewrites(div, mul, exact=False, written_only=True, protects=OVERFLOW)
+def power_times_a_number_far_from_one(e: Expr) -> Expr | None:
+    """c x² = x (x c) for a number c so large or small that x² alone may leave the range"""
+    if not e.type.real or not any(number(a) for a in e.args):
+        return None
+    factor, inner = scaled(e)
+    found = power_of(inner)
+    if found is None or not factor or 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
+        return None
+    base, exponent = found
+    product_so_far = total([(factor, base)], base.type)
+    for _ in range(exponent - 1):
+        product_so_far = base * product_so_far
+    return product_so_far if exponent <= LARGEST_POWER else None
+
+
 # Lengths
+
+
+class PowerSum(NamedTuple):
+    """(Σ xᵐ)ⁿ over axes"""
+
+    x: Expr
+    axes: tuple[int, ...]
+    inner: int
+    outer: int
+
+
+def _power_sum(e: Expr) -> PowerSum | None:
+    whole, outer = power_of(e) or (e, 1)
+    if (length := squared_length(whole)) is not None:
+        return PowerSum(length.args[0], length.params["axes"], 2, outer)
+    found = _whole_power(whole.args[0]) if whole.op is reduce_sum else None
+    return found and PowerSum(found[0], whole.params["axes"], found[1], outer)
+
+
+def _whole_power(e: Expr) -> tuple[Expr, int] | None:
+    """A power, perhaps written as a product of equal factors."""
+    parts = factors(e) or ()
+    return (parts[0], len(parts)) if len(parts) > 1 and len(set(parts)) == 1 else power_of(e)
+
+
+@rewrites(div, exact=False, protects=OVERFLOW)
+def ratio_of_power_sums(e: Expr) -> Expr | None:
+    """(Σx²)² / Σx⁴ = 1 / Σ(x / |x|)⁴, and so for all powers of one degree"""
+    (a, first), (b, second) = map(scaled, e.args)
+    above, below = _power_sum(first), _power_sum(second)
+    if above is None or below is None or above[:2] != below[:2] or not e.type.real:
+        return None
+    if above.inner == below.inner or above.inner * above.outer != below.inner * below.outer:
+        return None
+    x, axes = above[:2]
+    shares = x / expand(norm(x, axes=axes), axes, x.shape)
+    top, bottom = (
+        integer_power(reduce_sum(integer_power(shares, s.inner), axes=axes), s.outer)
+        for s in (above, below)
+    )
+    # The squares of shares add up to 1.
+    if below.inner == 2:
+        return total([(a / b, top)], e.type)
+    return total([(a / b, 1 / bottom if above.inner == 2 else top / bottom)], e.type)
 
 
 @rewrites(div, exact=False, protects=OVERFLOW)

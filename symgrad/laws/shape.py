@@ -15,6 +15,7 @@ from symgrad.ops.pointwise import (
     convert_op,
     is_widening,
 )
+from symgrad.ops.reduce import reduce_prod
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
@@ -242,14 +243,14 @@ def convert_of_convert(e: Expr) -> Expr | None:
 
 
 @rewrites(convert_op, exact=True)
-def sum_of_half_precision(e: Expr) -> Expr | None:
+def reduction_in_half_precision(e: Expr) -> Expr | None:
     """sum(x.astype(float32)).astype(x.dtype) = sum(x), which adds up in single precision"""
-    (total,) = e.args
-    if total.op is not reduce_sum or total.args[0].op is not convert_op:
+    (whole,) = e.args
+    if whole.op not in (reduce_sum, reduce_prod) or whole.args[0].op is not convert_op:
         return None
-    (x,) = total.args[0].args
-    half = e.type.real and e.dtype.itemsize == 2 and total.dtype == np.float32
-    return reduce_sum(x, **total.params) if half and x.dtype == e.dtype else None
+    (x,) = whole.args[0].args
+    half = e.type.real and e.dtype.itemsize == 2 and whole.dtype == np.float32
+    return whole.op(x, **whole.params) if half and x.dtype == e.dtype else None
 
 
 @rewrites(slice_, exact=True)

@@ -211,6 +211,20 @@ def log_of_factors(*factors, above):
     return jnp.log(jnp.where(usual, product, mantissa)) + jnp.where(usual, 0, rest)
 
 
+def power_of_product(x, exponent, axis):
+    """The power of a product of numbers, which may itself leave the range of floats."""
+
+    def by_logarithms(x):
+        found = jnp.exp(exponent * jnp.sum(jnp.log(jnp.abs(x)), axis))
+        return jnp.where(jnp.prod(jnp.sign(x), axis) < 0, jnp.nan, found)
+
+    total, limits = jnp.prod(x, axis), jnp.finfo(x.dtype)
+    usual = (limits.tiny <= jnp.abs(total)) & (jnp.abs(total) <= limits.max)
+    if x.size <= 16 * total.size:
+        return jnp.where(usual, total**exponent, by_logarithms(x))
+    return lax.cond(jnp.all(usual), lambda _: total**exponent, by_logarithms, x)
+
+
 def log_softplus(x):
     """log(log(1 + exp(x))), also where exp(x) underflows."""
     t = jnp.exp(jnp.minimum(x, 0))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from symgrad.derive import pushforward
-from symgrad.expr import Custom, Expr, Op, Pointwise, elementwise_type
+from symgrad.expr import Custom, Expr, Op, Pointwise, Type, elementwise_type
 from symgrad.ops import accurate
 from symgrad.ops.pointwise import (
     TRANSCENDENTAL,
+    eq,
     integer_power,
     logistic,
     lorentzian,
     lt,
+    power,
     select,
 )
 from symgrad.ops.reduce import product_of_others, reduce_prod
-from symgrad.ops.shape import axes_source, full, reduced_type, zeros
+from symgrad.ops.shape import axes_source, expand, full, reduced_type, zeros
 
 over_one_plus_square = Op(
     "over_one_plus_square",
@@ -74,6 +76,32 @@ product_by_logs = Op(
     flops=lambda e: TRANSCENDENTAL * e.args[0].type.size,
 )
 """exp(Σ log x): nothing on the way overflows; a factor of zero has the slope of a product."""
+
+
+def _power_type(x: Type, *, axes: tuple[int, ...], exponent: float) -> Type:
+    return reduced_type(x, axes=axes)
+
+
+def _power_slope(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
+    """Of a factor of zero the slope of the product as it is written."""
+    axes, exponent = y.params["axes"], y.params["exponent"]
+    whole = reduce_prod(x, axes=axes)
+    at_zero = product_of_others(g * exponent * power(whole, exponent - 1), whole, x)
+    is_zero = eq(x, 0)
+    elsewhere = expand(g * exponent * y, axes, x.shape) / select(is_zero, 1, x)
+    return (select(is_zero, at_zero, elsewhere),)
+
+
+power_of_product = Op(
+    "power_of_product",
+    _power_type,
+    lambda e: f"power_of_product(x, {e.params['exponent']!r}, {e.params['axes']!r})",
+    Custom(_power_slope),
+    params=("axes", "exponent"),
+    flops=lambda e: TRANSCENDENTAL * e.args[0].type.size,
+    helpers=(accurate.power_of_product,),
+)
+"""(Π x)^p over axes."""
 
 
 def _slopes_of_factors(g: Expr, y: Expr, *factors: Expr) -> tuple[Expr, ...]:

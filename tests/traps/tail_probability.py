@@ -6,6 +6,9 @@ from jax.scipy.special import erf, erfc
 
 from traps import Trap, like
 
+SINGLE = ("float32", "float64")
+"""JAX has no normal distribution function in half precision."""
+
 ROOT2 = 1.4142135623730951
 
 
@@ -43,12 +46,14 @@ TRAPS = (
         lambda x: jnp.log(jax.scipy.stats.norm.cdf(x)),
         -15.0,
         units=3.0,
+        precisions=SINGLE,
     ),
     Trap(
         "inverse Mills ratio",
         lambda x: jax.scipy.stats.norm.pdf(x) / jax.scipy.stats.norm.cdf(x),
         -20.0,
         units=3.0,
+        precisions=SINGLE,
     ),
     Trap("scaled erfc by hand", lambda x: jnp.exp(x**2) * erfc(x), 12.0, units=3.0),
     Trap(
@@ -57,12 +62,14 @@ TRAPS = (
         16.0,
         -1.0,
         units=3.0,
+        precisions=SINGLE,
     ),
     Trap(
         "log of a truncated mass",
         lambda a: jnp.log(jax.scipy.stats.norm.cdf(a + 1.0) - jax.scipy.stats.norm.cdf(a)),
         -20.0,
         units=3.0,
+        precisions=SINGLE,
     ),
     Trap(
         "log of a von Mises density",
