@@ -215,7 +215,8 @@ def power_of_product(x, exponent, axis):
     """The power of a product of numbers, which may itself leave the range of floats."""
 
     def by_logarithms(x):
-        found = jnp.exp(exponent * jnp.sum(jnp.log(jnp.abs(x)), axis))
+        wide = jnp.abs(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+        found = jnp.exp(exponent * jnp.sum(jnp.log(wide), axis)).astype(x.dtype)
         return jnp.where(jnp.prod(jnp.sign(x), axis) < 0, jnp.nan, found)
 
     total, limits = jnp.prod(x, axis), jnp.finfo(x.dtype)
