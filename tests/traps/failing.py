@@ -21,15 +21,16 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "log_exp/three_weighted_exponentials[bfloat16: helpers]",
         "log_product/log_of_a_determinant[bfloat16]",
         "overflow_scale/Planck's_law[bfloat16]",
-        "product_zero/product_of_the_others[bfloat16]",
         "log_exp/Boltzmann_average[bfloat16: layer]",
         "log_exp/Boltzmann_average[bfloat16: scaled]",
     ),
-    "not rescaled": ("overflow_scale/Planck's_law[float32]",),
-    "sums of half precision are converted in between": (
-        "product_zero/leave_one_out[bfloat16]",
-        "product_zero/leave_one_out,_value[bfloat16]",
-        "product_zero/product_of_the_other_columns[bfloat16]",
+    "not rescaled": (
+        "overflow_scale/participation_ratio[float32: layer]",
+        "overflow_scale/participation_ratio[float32: scaled]",
+        "overflow_scale/participation_ratio[bfloat16: layer]",
+        "overflow_scale/participation_ratio[bfloat16: scaled]",
+        "overflow_scale/kinetic_energy_over_a_mass[float32: scaled]",
+        "overflow_scale/Planck's_law[float32]",
     ),
     "what minus infinity masks is not recognised": (
         "inf_mask/entropy_with_an_additive_mask[scan]",
