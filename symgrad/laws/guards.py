@@ -27,7 +27,7 @@ from symgrad.ops.pointwise import (
     not_,
     select,
 )
-from symgrad.ops.shape import broadcast, reshape_op, uniform_value
+from symgrad.ops.shape import broadcast, reshape_op, uniform_value, unrepeated
 from symgrad.pattern import fit, rewrites
 from symgrad.series import laurent, real_value
 from symgrad.structure import bounds
@@ -185,14 +185,8 @@ def _agree_at_zero(near: Expr, at_point: Expr, u: Expr, k: Expr) -> bool:
     if found is None or wanted is None:
         return False
     zero = set(factors(k) or [k])
-    left = [t for t in found.terms if not zero <= set(map(_unrepeated, t.factors))]
+    left = [t for t in found.terms if not zero <= set(map(unrepeated, t.factors))]
     return _agree(Separated(found.axes, tuple(left)), wanted, Guard(u, 0.0, 0.0, True))
-
-
-def _unrepeated(e: Expr) -> Expr:
-    while e.op is broadcast:
-        (e,) = e.args
-    return e
 
 
 def _without_rule(e: Expr) -> Expr:

@@ -10,7 +10,7 @@ from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, div, fresh
 from symgrad.ops.norm import ratio
 from symgrad.ops.pointwise import TRANSCENDENTAL, rsqrt
-from symgrad.ops.shape import broadcast
+from symgrad.ops.shape import unrepeated
 from symgrad.walk import Graph, dependents, topological
 
 DIVISIONS = (div, ratio, rsqrt)
@@ -137,7 +137,7 @@ def residuals(
 
 def _divide_later(quotient: Expr, found: dict[Expr, None], primal: Set[Expr]) -> None:
     """Keep the parts of a quotient where functions of what its divisor is made of are kept."""
-    divisor = _unrepeated(quotient.args[-1])
+    divisor = unrepeated(quotient.args[-1])
     if found.keys().isdisjoint((quotient, divisor)):
         return
     for source in _chain(divisor, primal):
@@ -146,7 +146,7 @@ def _divide_later(quotient: Expr, found: dict[Expr, None], primal: Set[Expr]) ->
         if functions or source in found:
             for gone in (quotient, *functions):
                 found.pop(gone, None)
-            above = map(_unrepeated, quotient.args[:-1])
+            above = map(unrepeated, quotient.args[:-1])
             found |= dict.fromkeys(n for n in (*above, source) if n in primal)
             return
 
@@ -161,13 +161,7 @@ def _chain(node: Expr, primal: Set[Expr]) -> Iterator[Expr]:
 
 def _stored(node: Expr) -> tuple[Expr, ...]:
     """A value itself, or what it is computed from."""
-    return node.args if node.op.recomputed else (_unrepeated(node),)
-
-
-def _unrepeated(node: Expr) -> Expr:
-    while node.op is broadcast:
-        (node,) = node.args
-    return node
+    return node.args if node.op.recomputed else (unrepeated(node),)
 
 
 def _sources(

@@ -382,8 +382,13 @@ def kept_along(e: Expr, axis: int) -> Expr | None:
     return broadcast(x, shape=shape, axes=lowered)
 
 
+def unrepeated(x: Expr) -> Expr:
+    """What a node was before it was broadcast."""
+    while x.op is broadcast:
+        (x,) = x.args
+    return x
+
+
 def uniform_value(node: Expr) -> Any:
     """The one value that all entries of a constant array have, None if it is not such an array."""
-    while node.op is broadcast:
-        (node,) = node.args
-    return literal_value(node)
+    return literal_value(unrepeated(node))
