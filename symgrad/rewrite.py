@@ -70,18 +70,24 @@ class _Normaliser:
         return self.graph.with_roots(roots, self.origins)
 
     def normalise(self, root: Expr) -> Expr:
-        """The normal form of `root`; a node waits on the stack until its operands have theirs."""
+        """The normal form of `root`; a node waits on the stack until its operands have theirs.
+
+        A node that comes to stand inside of what it was rewritten to stays as it is.
+        """
         stack = [root]
+        entered: set[Expr] = set()
         while stack:
             node = stack[-1]
             if node in self.normal:
                 stack.pop()
                 continue
+            entered.add(node)
             successor = self.becomes.get(node)
             if successor is None:
                 waiting = [a for a in node.args if a not in self.normal]
                 if waiting:
-                    stack.extend(waiting)
+                    self.normal.update((a, a) for a in waiting if a in entered)
+                    stack.extend(a for a in waiting if a not in entered)
                     continue
                 successor = self._step(node)
                 if successor is node:

@@ -735,6 +735,7 @@ ACCURATE = (
         lambda x, c: (x**2 / (c + x**4),),
         (Operand(several), Operand(positive)),
     ),
+    _made_of(products.log1p_tanh, lambda x: jnp.log1p(jnp.tanh(x)), normal),
     _made_of(products.log1p_square, lambda x: jnp.log(1 + x**2), normal),
     Made(
         products.product_by_logs,

@@ -313,6 +313,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     pointwise.exact_sum: lambda mp, *xs: mp.fsum(xs),
     products.over_one_plus_square: lambda mp, x: mp.zero if mp.isinf(x) else x / (1 + x * x),
     products.saturation: lambda mp, x, c, *, top, exponent: x**top / (c + x**exponent),
+    products.log1p_tanh: lambda mp, x: _log(mp, 2 * _logistic(mp, 2 * x)),
     products.log1p_square: lambda mp, x: _log1p(mp, x * x),
     products.log_of_factors: _log_of_factors,
     products.log_softplus: lambda mp, x: _log(mp, _softplus(mp, x)),

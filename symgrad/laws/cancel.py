@@ -25,10 +25,13 @@ from symgrad.ops.pointwise import (
     cos,
     cosh,
     eq,
+    erf,
+    erfc,
     exp,
     expm1,
     log,
     log1p,
+    logistic,
     rsqrt,
     select,
     sin,
@@ -36,7 +39,10 @@ from symgrad.ops.pointwise import (
     sqrt,
     square,
     tan,
+    tanh,
 )
+from symgrad.ops.special import igamma, igammac
+from symgrad.ops.tails import ndtr
 from symgrad.ops.waves import cos_of_sum, difference_of_tangents, sin_of_sum
 from symgrad.pattern import equation, rewrites
 from symgrad.structure import is_positive
@@ -144,12 +150,22 @@ DIFFERENCES: dict[Op, Callable[[Expr, Expr, Expr], Expr | None]] = {
 FROM_INPUTS = (sqrt, cbrt, rsqrt, div)
 """Of these the difference is taken for any two inputs, not only where something cancels."""
 
-LESS_ONE: dict[Op, Callable[[Expr], Expr]] = {
-    exp: expm1,
-    cos: lambda x: -2 * square(sin(x * 0.5)),
-    cosh: lambda x: 2 * square(sinh(x * 0.5)),
+ONE_LESS: dict[Op, Callable[..., Expr]] = {
+    exp: lambda x: -expm1(x),
+    cos: lambda x: 2 * square(sin(x * 0.5)),
+    cosh: lambda x: -2 * square(sinh(x * 0.5)),
+    logistic: lambda x: logistic(-x),
+    tanh: lambda x: 2 * logistic(-(2 * x)),
+    erf: erfc,
+    erfc: erf,
+    ndtr: lambda x: ndtr(-x),
+    igamma: igammac,
+    igammac: igamma,
 }
-"""f(x) - 1 for functions that are 1 at 0."""
+"""1 - f(x) for functions that are 1 somewhere, or tend to it."""
+
+ODD = (tanh, erf)
+"""Of those the ones that are -1, or tend to it, on the other side."""
 
 
 def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
@@ -166,7 +182,7 @@ def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
         return div, top, below
     if e.op is log1p:
         return log, 1.0, e.args[0] + 1
-    return (e.op, 1.0, e.args[0]) if e.op in DIFFERENCES or e.op is cosh else None
+    return (e.op, 1.0, e.args[0]) if e.op in DIFFERENCES else None
 
 
 def _two_functions(first: Term, second: Term) -> Term | None:
@@ -186,14 +202,19 @@ def _two_functions(first: Term, second: Term) -> Term | None:
 
 def _function_and_number(first: Term, second: Term) -> Term | None:
     """c f(a) - c f(b) for a number f(b)"""
-    f = _function(first[1])
-    if f is None or second[1] is not None:
+    (c, e), (k, rest) = first, second
+    if e is None or rest is not None:
+        return None
+    if e.op in ONE_LESS:
+        if k == -c:
+            return -c, ONE_LESS[e.op](*e.args)
+        return (c, ONE_LESS[e.op](-e.args[0])) if k == c and e.op in ODD else None
+    f = _function(e)
+    if f is None:
         return None
     op, factor, a = f
-    coefficient = first[0] * factor
-    value = -second[0] / coefficient
-    if op in LESS_ONE:
-        return (coefficient, LESS_ONE[op](a)) if value == 1 else None
+    coefficient = c * factor
+    value = -k / coefficient
     if op not in (sqrt, rsqrt) or value <= 0:
         return None
     b = constant(value**2 if op is sqrt else value**-2, a.dtype)
@@ -215,7 +236,7 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
 
 
 PAIRS = (_function_and_number, _two_functions, _root_and_rest)
-SUBJECTS = (*DIFFERENCES, cosh, log1p)
+SUBJECTS = (*DIFFERENCES, *ONE_LESS, log1p)
 
 
 @rewrites(add, sub, exact=False, protects=PROTECTS)

@@ -80,7 +80,7 @@ def _of_product(e: Expr, operands: Operands) -> Kind:
 
 
 def _of_sum(e: Expr, operands: Operands) -> Kind:
-    if _all_exponential(e, operands) or saturating(e) is not None:
+    if _all_exponential(e, operands):
         return Kind.EXPONENTIAL
     simpler = max(operands) >= Kind.WEIGHTED or plus_square(e) is not None
     return Kind.SIMPLER if simpler else Kind.PLAIN
@@ -99,21 +99,8 @@ def plus_square(e: Expr) -> tuple[float, Expr] | None:
 
 
 def _of_difference(e: Expr, operands: Operands) -> Kind:
-    if saturating(e) is not None:
-        return Kind.EXPONENTIAL
     simpler = max(operands) >= Kind.WEIGHTED or doubled_hyperbolic(e) is not None
     return Kind.SIMPLER if simpler else Kind.PLAIN
-
-
-def saturating(e: Expr) -> Expr | None:
-    """`2 logistic(±2 x)` for `1 ± tanh(x)`."""
-    one, curve = e.args
-    if e.op is add and uniform_value(one) != 1:
-        one, curve = curve, one
-    if uniform_value(one) != 1 or curve.op is not pointwise.tanh:
-        return None
-    (x,) = curve.args
-    return 2 * pointwise.logistic(2 * x if e.op is add else -2 * x)
 
 
 def doubled_hyperbolic(e: Expr) -> tuple[Op, Expr] | None:

@@ -15,7 +15,6 @@ from symgrad.ops.pointwise import (
     exp,
     expm1,
     log,
-    logistic,
     sinh,
     tanh,
 )
@@ -70,16 +69,6 @@ def _exponentials(parts: Sequence[Term]) -> tuple[float, list[tuple[float, Expr]
 @equation(exact=False, protects="overflow of both exponentials")
 def tanh_from_quotient(x):
     return sinh(x) / cosh(x), tanh(x)
-
-
-@equation(exact=False, protects=PROTECTS)
-def tanh_from_logistic(x):
-    return 2 * logistic(x) - 1, tanh(x / 2)
-
-
-@equation(exact=False, protects=PROTECTS)
-def tanh_from_logistic_of_minus(x):
-    return 1 - 2 * logistic(x), -tanh(x / 2)
 
 
 @rewrites(log, exact=False, protects=PROTECTS)

@@ -79,21 +79,6 @@ def logistic_from_tanh_of_half(x):
     return (tanh(x / 2) + 1) / 2, logistic(x)
 
 
-@equation(exact=False, protects="cancellation where tanh is -1")
-def one_plus_tanh(x):
-    return 1 + tanh(x), 2 * logistic(2 * x)
-
-
-@equation(exact=False, protects="cancellation where tanh is 1")
-def one_minus_tanh(x):
-    return 1 - tanh(x), 2 * logistic(-2 * x)
-
-
-@equation(exact=False, protects="cancellation where the logistic function is 1")
-def one_minus_logistic(x):
-    return 1 - logistic(x), logistic(-x)
-
-
 @equation(exact=False, protects="cancellation where the logistic function is 1/2")
 def twice_logistic_less_one(x):
     return 2 * logistic(x) - 1, tanh(x / 2)

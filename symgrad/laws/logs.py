@@ -21,15 +21,15 @@ from symgrad.laws.exponential import (
     kind,
     positive_number,
     product,
-    saturating,
     term,
     terms_of_contraction,
 )
+from symgrad.laws.terms import scaled, total
 from symgrad.ops import pointwise, reduce, shape
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.entropy import xlogy
 from symgrad.ops.pointwise import abs_, exp, log, log1p, logaddexp, sign, softplus, tanh
-from symgrad.ops.products import log1p_square, log_softplus
+from symgrad.ops.products import log1p_square, log1p_tanh, log_softplus
 from symgrad.ops.reduce import logsumexp
 from symgrad.ops.shape import concatenate, reduce_sum, reshape, spread, uniform_value
 from symgrad.ops.stable import (
@@ -173,6 +173,16 @@ def log_of_concatenated(e: Expr) -> Expr | None:
 # Products
 
 
+@rewrites(log, exact=False, protects="cancellation")
+def log_of_twice_logistic(e: Expr) -> Expr | None:
+    """log(2 logistic(2 x)) = log(1 + tanh(x))"""
+    c, curve = scaled(e.args[0])
+    if c != 2 or curve.op is not pointwise.logistic:
+        return None
+    k, x = scaled(curve.args[0])
+    return log1p_tanh(total([(k / 2, x)], x.type))
+
+
 @rewrites(log, log_abs, exact=False)
 def log_of_product(e: Expr) -> Expr | None:
     """log(x y / z) = log(x) + log(y) - log(z) for exponentials and powers; signs are kept"""
@@ -285,7 +295,7 @@ def _terms(e: Expr) -> list[tuple[Expr, bool]] | None:
     waiting = [(e, True)]
     while waiting:
         node, plus = waiting.pop()
-        if node.op in (add, sub) and saturating(node) is None:
+        if node.op in (add, sub):
             first, second = node.args
             waiting += [(second, plus if node.op is add else not plus), (first, plus)]
         elif node.op is neg:
@@ -303,9 +313,7 @@ def log_of_sum(e: Expr) -> Expr | None:
     (x,) = e.args
     if x.op not in (add, sub) or kind(x) is Kind.PLAIN:
         return None
-    saturated, hyperbolic = saturating(x), doubled_hyperbolic(x)
-    if saturated is not None:
-        return e.op(saturated)
+    hyperbolic = doubled_hyperbolic(x)
     if hyperbolic is not None:
         function, u = hyperbolic
         return e.op(2 * function(u))
@@ -323,7 +331,7 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     (x,) = e.args
     curve = x.args[0] if x.op is neg else x
     if curve.op is tanh and x.type.real:
-        return log(saturating(1 - curve if x.op is neg else 1 + curve))
+        return log1p_tanh(-curve.args[0] if x.op is neg else curve.args[0])
     if curve.op is pointwise.erf:
         return log_erfc_op(curve.args[0] if x.op is neg else -curve.args[0])
     if kind(x) < Kind.WEIGHTED:

@@ -23,6 +23,8 @@ from symgrad.laws.terms import (
 from symgrad.ops.pointwise import (
     difference_of_powers,
     difference_of_squares,
+    exp,
+    expm1,
     integer_power,
     square,
 )
@@ -90,6 +92,18 @@ def combined(parts: Sequence[Term]) -> list[Term]:
     return [t for t in sums.values() if t[0]]
 
 
+def _less_one(parts: Sequence[Term], others: Sequence[Term]) -> list[Term]:
+    """The terms with exp(x) as expm1(x) + 1 where the others have expm1(x)."""
+    less = {node.args[0] for _, node in others if node is not None and node.op is expm1}
+    found: list[Term] = []
+    for coefficient, node in parts:
+        if node is not None and node.op is exp and node.args[0] in less:
+            found += [(coefficient, expm1(node.args[0])), (coefficient, None)]
+        else:
+            found.append((coefficient, node))
+    return found
+
+
 def difference(a: Expr, b: Expr) -> Expr | None:
     """a - b where terms of both cancel, or both are given; None if nothing is known of it."""
     if is_given(a) and is_given(b):
@@ -97,6 +111,7 @@ def difference(a: Expr, b: Expr) -> Expr | None:
     first, second = expanded(a), expanded(b)
     if first is None or second is None:
         return None
+    first, second = _less_one(first, second), _less_one(second, first)
     left = combined([*first, *negated(second)])
     if len(left) >= len(first) + len(second) - 1 or not left:
         return None

@@ -34,9 +34,15 @@ def difference_of_equal_powers(e: Expr) -> Expr | None:
     parts = terms(e) if e.type.real else None
     if parts is None or len(parts) != 2:
         return None
-    as_written: list[Term] = [(1.0, e.args[0]), (-1.0 if e.op is sub else 1.0, e.args[1])]
+    signs = (1.0, -1.0 if e.op is sub else 1.0)
+    as_written = [_as_term(sign, node) for sign, node in zip(signs, e.args, strict=True)]
     found = _difference_of_powers(*as_written)
     return _difference_of_powers(*parts) if found is None else found
+
+
+def _as_term(sign: float, node: Expr) -> Term:
+    value = number(node)
+    return (sign, node) if value is None else (sign * value, None)
 
 
 def _difference_of_powers(first: Term, second: Term) -> Expr | None:
@@ -50,8 +56,6 @@ def _difference_of_powers(first: Term, second: Term) -> Expr | None:
 def _as_power(term: Term, other: Term) -> tuple[Expr, int] | None:
     """A term as a power; a number as that power which the other term is."""
     (c, node), (_, beside) = term, other
-    if node is not None and (value := number(node)) is not None:
-        c, node = c * value, None
     if node is not None:
         return _power(c, node)
     exponent = None if beside is None else _power(other[0], beside)

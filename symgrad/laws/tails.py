@@ -12,21 +12,6 @@ from symgrad.ops.tails import erfc_hazard_op, ndtr
 from symgrad.pattern import equation, rewrites
 
 
-@equation(exact=False, protects="cancellation")
-def one_minus_erf(x):
-    return 1 - erf(x), erfc(x)
-
-
-@equation(exact=False, protects="cancellation")
-def one_plus_erf(x):
-    return 1 + erf(x), erfc(-x)
-
-
-@equation(exact=False, protects="cancellation")
-def one_minus_erfc(x):
-    return 1 - erfc(x), erf(x)
-
-
 @equation(exact=False)
 def two_minus_erfc(x):
     return 2 - erfc(x), erfc(-x)
@@ -83,8 +68,13 @@ def _is_about(e: Expr, number: float) -> bool:
 
 
 @equation(exact=False, protects="cancellation")
-def normal_survival(x):
-    return 1 - ndtr(x), ndtr(-x)
+def twice_normal_less_one(x):
+    return 2 * ndtr(x) - 1, erf(x / math.sqrt(2))
+
+
+@equation(exact=False, protects="cancellation")
+def one_less_twice_normal(x):
+    return 1 - 2 * ndtr(x), -erf(x / math.sqrt(2))
 
 
 @rewrites(div, mul, exact=False, protects="a density and a probability that both underflow")

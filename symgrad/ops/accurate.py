@@ -134,6 +134,11 @@ def log1p_square(x):
     return jnp.where(large, 2 * log, log)
 
 
+def log1p_tanh(x):
+    """log(1 + tanh(x)), also where tanh(x) is small or rounds to -1."""
+    return 2 * jnp.minimum(x, 0) - jnp.log1p(jnp.expm1(-2 * jnp.abs(x)) / 2)
+
+
 def saturation(x, c, top, exponent):
     """x**top / (c + x**exponent), also where a power overflows."""
     large = jnp.abs(x**exponent) > 4 * c

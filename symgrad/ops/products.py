@@ -36,6 +36,15 @@ log1p_square = Op(
     flops=lambda e: TRANSCENDENTAL * e.type.size,
     helpers=(accurate.log1p_square,),
 )
+log1p_tanh = Op(
+    "log1p_tanh",
+    elementwise_type,
+    "log1p_tanh(x)",
+    Pointwise(lambda g, y, x: g * (2 * logistic(-(2 * x)))),
+    elementwise=True,
+    flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.log1p_tanh,),
+)
 
 
 def _saturation(y: Expr, top: int) -> Expr:
