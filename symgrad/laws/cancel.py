@@ -164,8 +164,14 @@ ONE_LESS: dict[Op, Callable[..., Expr]] = {
 }
 """1 - f(x) for functions that are 1 somewhere, or tend to it."""
 
+LESS_HALF: dict[Op, Callable[[Expr], Expr]] = {
+    logistic: lambda x: tanh(x / 2),
+    ndtr: lambda x: erf(x / math.sqrt(2)),
+}
+"""2 f(x) - 1 for functions that are 1/2 at 0."""
+
 ODD = (tanh, erf)
-"""Of those the ones that are -1, or tend to it, on the other side."""
+"""Functions that are -1, or tend to it, where others of `ONE_LESS` are 1 only."""
 
 
 def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
@@ -205,6 +211,8 @@ def _function_and_number(first: Term, second: Term) -> Term | None:
     (c, e), (k, rest) = first, second
     if e is None or rest is not None:
         return None
+    if e.op in LESS_HALF and k == -c / 2:
+        return c / 2, LESS_HALF[e.op](*e.args)
     if e.op in ONE_LESS:
         if k == -c:
             return -c, ONE_LESS[e.op](*e.args)

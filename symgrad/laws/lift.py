@@ -79,16 +79,6 @@ def logistic_from_tanh_of_half(x):
     return (tanh(x / 2) + 1) / 2, logistic(x)
 
 
-@equation(exact=False, protects="cancellation where the logistic function is 1/2")
-def twice_logistic_less_one(x):
-    return 2 * logistic(x) - 1, tanh(x / 2)
-
-
-@equation(exact=False, protects="cancellation where the logistic function is 1/2")
-def one_less_twice_logistic(x):
-    return 1 - 2 * logistic(x), -tanh(x / 2)
-
-
 @equation(exact=False, protects="overflow of exp")
 def softplus_from_log(x):
     return log(1 + exp(x)), softplus(x)

@@ -6,7 +6,7 @@ import math
 
 from symgrad.expr import Expr, div, literal_value, mul, neg
 from symgrad.laws.terms import scaled, squared, terms, total
-from symgrad.ops.pointwise import abs_, erf, erfc, exp, gt, select, sqrt
+from symgrad.ops.pointwise import abs_, erfc, exp, gt, select, sqrt
 from symgrad.ops.shape import uniform_value
 from symgrad.ops.tails import erfc_hazard_op, ndtr
 from symgrad.pattern import equation, rewrites
@@ -65,16 +65,6 @@ def _is_about(e: Expr, number: float) -> bool:
         return value is not None and abs(float(value) - number**2) < 1e-12
     value = uniform_value(e)
     return value is not None and float(value) == float(type(value)(number))
-
-
-@equation(exact=False, protects="cancellation")
-def twice_normal_less_one(x):
-    return 2 * ndtr(x) - 1, erf(x / math.sqrt(2))
-
-
-@equation(exact=False, protects="cancellation")
-def one_less_twice_normal(x):
-    return 1 - 2 * ndtr(x), -erf(x / math.sqrt(2))
 
 
 @rewrites(div, mul, exact=False, protects="a density and a probability that both underflow")

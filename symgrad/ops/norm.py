@@ -78,16 +78,23 @@ hypot = Op(
 )
 """sqrt(x² + y²), with slope 0 at 0."""
 
+
+def direction_cosine(x, y, size):
+    """x / size for the length `size` of (x, y), also where x alone is infinite."""
+    return jnp.where(jnp.isinf(x) & jnp.isfinite(y), jnp.sign(x), x / size)
+
+
 direction = Op(
     "direction",
     elementwise_type,
-    "x / z",
+    "direction_cosine(x, y, z)",
     Pointwise(
         lambda g, z, x, y, size: g * (square(direction(y, x, size)) / size),
         lambda g, z, x, y, size: -(g * (z * direction(y, x, size) / size)),
         None,
     ),
     elementwise=True,
+    helpers=(direction_cosine,),
 )
 """x / `size` for the length `size` of (x, y), which is no variable of its own."""
 
