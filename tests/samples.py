@@ -771,6 +771,11 @@ ACCURATE = (
     _made_of(shares.softsign, lambda x, c: x / (c + jnp.abs(x)), normal, positive),
     _made_of(shares.over_hypotenuse, lambda x, c: x / jnp.sqrt(c + x**2), normal, positive),
     _made_of(shares.inverse_hypotenuse, lambda x, c: 1 / jnp.sqrt(c + x**2), normal, positive),
+    _made_of(
+        shares.exponential_quotient,
+        lambda x, a, b, c, d: (a * jnp.exp(x) + b) / (c * jnp.exp(x) + d),
+        *(normal, normal, normal, positive, positive),
+    ),
     _made_of(shares.geometric_mean, lambda x, y: jnp.sqrt(x * y), positive, positive),
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),
     _made_of(pointwise.reciprocal_hypotenuse, lambda x: 1 / jnp.sqrt(1 + x**2), normal),

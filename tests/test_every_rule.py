@@ -36,6 +36,7 @@ from symgrad.laws import (
     entropy,
     factored,
     fractions,
+    growth,
     guards,
     hyperbolic,
     kinks,
@@ -349,6 +350,12 @@ def _maybe_masked(x: Any) -> Any:
 
 LABELS = _integers(-1, 4, (3,))
 SMALL = Operand(between(-0.5, 0.5), (3, 4))
+
+
+def variance_in_one_pass(x):
+    return jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2
+
+
 MIDDLE = Operand(between(0.3, 2.0), (3, 4))
 HALF = Operand(between(0.1, 0.6), (3, 4))
 LARGE = Operand(between(1.1, 3.0), (3, 4))
@@ -539,6 +546,11 @@ PROGRAMS = [
     fires(kinks.kinks_of_a_product, lambda x, y: jnp.abs(x) * (y * jnp.sign(x)), (3,), (3,)),
     fires(kinks.kinks_of_a_product, lambda x: jnp.sign(x) * jnp.log1p(jnp.abs(x)), (3,)),
     fires(kinks.even_power_of_absolute_value, lambda x: jnp.abs(x) ** 4),
+    fires(
+        moments.moment_in_half_precision,
+        lambda x: variance_in_one_pass(x.astype(jnp.bfloat16)).astype(x.dtype),
+        Operand(whole(-3, 3), (3, 4)),
+    ),
     fires(moments.sums_of_products, lambda x: jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2),
     fires(
         moments.sums_of_products,
@@ -574,6 +586,21 @@ PROGRAMS = [
     fires(cancel.difference_of_functions, lambda x: 2 * jax.scipy.stats.norm.cdf(x) - 1),
     fires(cancel.difference_of_functions, lambda x: 1 - 2 * jax.nn.sigmoid(x)),
     fires(cancel.exp_from_expm1, lambda x: jnp.expm1(x) + 1),
+    fires(
+        growth.quotient_of_exponentials,
+        lambda x, c: (c * jnp.exp(x) - 1) / (c + 2 * jnp.exp(x)),
+        (3, 4),
+        MIDDLE,
+    ),
+    fires(growth.quotient_of_exponentials, lambda x: 1 / (jnp.exp(x) + jnp.exp(1 - x) + 2)),
+    fires(
+        growth.quotient_of_exponentials,
+        lambda x, c: 3 * c * jnp.exp(x) / (3 + c * (jnp.exp(x) - 1)),
+        (3, 4),
+        MIDDLE,
+    ),
+    fires(growth.quotient_of_exponentials, lambda x, c: c / (c + jnp.exp(x)) ** 2, (3, 4), MIDDLE),
+    fires(growth.exponential_times_logistic, lambda x: 3 * jnp.exp(x) / (1 + jnp.exp(x))),
     fires(hyperbolic.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
     fires(ranges.tanh_from_expm1, lambda x: (jnp.exp(x) - 1) / (jnp.exp(x) + 1)),
     fires(

@@ -118,6 +118,13 @@ def _log_of_factors(mp: Any, *factors: Any, above: int) -> Any:
     return _log(mp, _quotient(mp, mp.fprod(factors[:above]), mp.fprod(factors[above:])))
 
 
+def _exponential_quotient(mp: Any, x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    if mp.isinf(x):
+        return _quotient(mp, a, c) if x > 0 else _quotient(mp, b, d)
+    grown = _exp(mp, x)
+    return _quotient(mp, a * grown + b, c * grown + d)
+
+
 def _logistic(mp: Any, x: Any) -> Any:
     small = _exp(mp, -abs(x))
     return 1 / (1 + small) if x >= 0 else small / (1 + small)
@@ -322,6 +329,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     shares.softsign: lambda mp, x, c: _quotient(mp, x, c + abs(x)),
     shares.over_hypotenuse: lambda mp, x, c: _quotient(mp, x, mp.sqrt(c + x * x)),
     shares.inverse_hypotenuse: lambda mp, x, c: _quotient(mp, mp.one, mp.sqrt(c + x * x)),
+    shares.exponential_quotient: _exponential_quotient,
     shares.geometric_mean: lambda mp, x, y: mp.sqrt(x * y),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),
     pointwise.reciprocal_hypotenuse: lambda mp, x: 1 / mp.sqrt(1 + x * x),

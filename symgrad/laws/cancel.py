@@ -19,7 +19,9 @@ from symgrad.ops.differences import (
     reciprocal_difference_op,
     root_minus,
 )
+from symgrad.ops.norm import length
 from symgrad.ops.pointwise import (
+    abs_,
     arctan,
     cbrt,
     cos,
@@ -239,7 +241,7 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
         return None
     ratio = k / c
     v = v * -ratio if ratio != -1 else v
-    w = difference(root.args[0], square(v))
+    w = difference(root.args[0], square(v.args[0] if v.op in (abs_, length) else v))
     return None if w is None else (c, root_minus(v, w))
 
 

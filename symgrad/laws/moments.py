@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from symgrad.expr import Expr, Type, add, sub
 from symgrad.laws.contractions import (
     Contraction,
@@ -20,10 +22,10 @@ from symgrad.laws.contractions import (
     renamings,
     used,
 )
-from symgrad.laws.terms import Term, terms, total
+from symgrad.laws.terms import Term, scaled, squared, terms, total
 from symgrad.ops.distances import common_point, squared_distances
 from symgrad.ops.moments import centered, squared_deviations
-from symgrad.ops.pointwise import square
+from symgrad.ops.pointwise import convert, convert_op, square
 from symgrad.ops.shape import expand, reduce_sum, reshape
 from symgrad.pattern import rewrites
 
@@ -43,6 +45,38 @@ a product of matrices is faster."""
 def _is_zero(sum: float, scale: float) -> bool:
     """Whether coefficients cancel, but for the rounding of their quotients in double precision."""
     return abs(sum) <= 1e-14 * abs(scale)
+
+
+@rewrites(add, sub, exact=False, protects=PROTECTS)
+def moment_in_half_precision(e: Expr) -> Expr | None:
+    """mean(x²) - mean(x)², where the means are rounded from single precision, in that"""
+    half = e.type.real and e.dtype.itemsize == 2
+    parts = terms(e) if half else None
+    wider = [None if node is None else _in_single(node) for _, node in parts or ()]
+    known = [node for node in wider if node is not None]
+    if parts is None or not known or len(known) < len(wider):
+        return None
+    whole = total([(c, node) for (c, _), node in zip(parts, known, strict=True)], known[0].type)
+    found = sums_of_products.rewrite(whole)
+    return None if found is None else convert(found, dtype=e.dtype)
+
+
+def _in_single(e: Expr) -> Expr | None:
+    """A value that was rounded from single precision, or the square of one, before rounding."""
+    root = squared(e)
+    inner = e if root is None else root
+    if inner.op is not convert_op or inner.args[0].dtype != np.float32:
+        return None
+    (c, node) = scaled(inner.args[0])
+    if node.op is not reduce_sum or node.args[0].op is not convert_op:
+        return None
+    (x,) = node.args[0].args
+    base = squared(x)
+    entries = (
+        convert(x, dtype=node.dtype) if base is None else square(convert(base, dtype=node.dtype))
+    )
+    found = total([(c, reduce_sum(entries, **node.params))], node.type)
+    return found if root is None else square(found)
 
 
 @rewrites(add, sub, exact=False, protects=PROTECTS)

@@ -186,6 +186,13 @@ def relative_root_minus(x, y):
     return jnp.where(infinite, 1, jnp.where(x > 0, y / far, far) / root)
 
 
+def exponential_quotient(x, a, b, c, d):
+    """(a * exp(x) + b) / (c * exp(x) + d), also where exp(x) overflows."""
+    t = jnp.exp(-jnp.abs(x))
+    grown, one = jnp.where(x > 0, 1, t), jnp.where(x > 0, t, 1)
+    return (a * grown + b * one) / (c * grown + d * one)
+
+
 def inverse_hypotenuse(x, c):
     """1 / sqrt(c + x**2), also where the square overflows."""
     scale = jnp.maximum(jnp.abs(x), 1)

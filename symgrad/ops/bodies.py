@@ -9,7 +9,7 @@ from typing import Any
 from symgrad.derive import Slot, active_nodes, pullback, pushforward
 from symgrad.expr import Expr, LocalFunction, Type, Types, div, fresh
 from symgrad.ops.norm import ratio
-from symgrad.ops.pointwise import TRANSCENDENTAL, rsqrt
+from symgrad.ops.pointwise import TRANSCENDENTAL, rsqrt, sqrt
 from symgrad.ops.shape import unrepeated
 from symgrad.walk import Graph, dependents, topological
 
@@ -140,14 +140,17 @@ def _divide_later(quotient: Expr, found: dict[Expr, None], primal: Set[Expr]) ->
     divisor = unrepeated(quotient.args[-1])
     if found.keys().isdisjoint((quotient, divisor)):
         return
-    for source in _chain(divisor, primal):
+    chain = list(_chain(divisor, primal))
+    for i, source in enumerate(chain):
         others = found.keys() - {source, quotient}
-        functions = [f for f in found if f in others and _sources(f, {source}, primal)]
-        if functions or source in found:
+        if source in found or any(f in others and _sources(f, {source}, primal) for f in found):
+            # A root is not smooth where it is zero, and what is divided by it may be.
+            inside = next((s for s in chain[i:] if s.op is not sqrt), source)
+            functions = [f for f in found if f is not inside and _sources(f, {inside}, primal)]
             for gone in (quotient, *functions):
                 found.pop(gone, None)
             above = map(unrepeated, quotient.args[:-1])
-            found |= dict.fromkeys(n for n in (*above, source) if n in primal)
+            found |= dict.fromkeys(n for n in (*above, inside) if n in primal)
             return
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, Op, Pointwise, elementwise_type
+from symgrad.expr import Expr, Op, Pointwise, constant, elementwise_type
 from symgrad.ops import accurate
-from symgrad.ops.pointwise import abs_
+from symgrad.ops.pointwise import TRANSCENDENTAL, abs_
 
 
 def _share_in_part(g: Expr, y: Expr, x: Expr, c: Expr) -> Expr:
@@ -67,6 +67,36 @@ def _squared(x: Expr, c: Expr) -> Expr:
 
 def _cubed(x: Expr, c: Expr) -> Expr:
     return _squared(x, c) * inverse_hypotenuse(x, c)
+
+
+def _grown(q: Expr) -> Expr:
+    """exp(x) / (c exp(x) + d)"""
+    x, _, _, c, d = q.args
+    return exponential_quotient(x, constant(1, q.dtype), constant(0, q.dtype), c, d)
+
+
+def _inverse(q: Expr) -> Expr:
+    """1 / (c exp(x) + d)"""
+    x, _, _, c, d = q.args
+    return exponential_quotient(x, constant(0, q.dtype), constant(1, q.dtype), c, d)
+
+
+exponential_quotient = Op(
+    "exponential_quotient",
+    elementwise_type,
+    "exponential_quotient(*xs)",
+    Pointwise(
+        lambda g, q, x, a, b, c, d: g * (a * d - b * c) * _grown(q) * _inverse(q),
+        lambda g, q, x, a, b, c, d: g * _grown(q),
+        lambda g, q, x, a, b, c, d: g * _inverse(q),
+        lambda g, q, x, a, b, c, d: -(g * q) * _grown(q),
+        lambda g, q, x, a, b, c, d: -(g * q) * _inverse(q),
+    ),
+    elementwise=True,
+    flops=lambda e: (TRANSCENDENTAL + 8) * e.type.size,
+    helpers=(accurate.exponential_quotient,),
+)
+"""(a exp(x) + b) / (c exp(x) + d), whose slope is no difference of quotients."""
 
 
 geometric_mean = Op(

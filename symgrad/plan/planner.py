@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from symgrad.expr import Expr, add, div, mul, neg, sub
+from symgrad.expr import Expr, add, captured, div, mul, neg, sub
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.inverse import inverse, solve
 from symgrad.ops.loops import scan, while_
@@ -119,7 +119,12 @@ def _planned_bodies(node: Expr) -> Mapping[str, Any]:
     assert node.op.functions is not None
     loops = node.op in (scan, while_)
     closed = {f.graph: len(f.closed) for f in node.op.functions(node)} if loops else {}
-    return map_graphs(node.params, lambda body: plan(body, body.inputs[: closed.get(body, 0)]))
+
+    def planned(body: Graph) -> Graph:
+        arrays = [n for n in body.nodes if n.op is captured] if body in closed else []
+        return plan(body, (*body.inputs[: closed.get(body, 0)], *arrays))
+
+    return map_graphs(node.params, planned)
 
 
 def _planned(graph: Graph, fixed: Sequence[Expr]) -> Graph:

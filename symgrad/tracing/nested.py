@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jax.extend import core as jex
 
-from symgrad.expr import Expr, fresh, results
+from symgrad.expr import Expr, captured, fresh, results
 from symgrad.ops import branch, checkpoint, loops, pointwise, reduce
 from symgrad.ops.shape import broadcast
-from symgrad.walk import Graph
+from symgrad.walk import Graph, rewritten
 
 ReadGraph = Callable[..., Graph]
 """From a closed jaxpr to a graph, whose last outputs are what the policy `save` asks for."""
@@ -29,6 +30,26 @@ def readers(read_graph: ReadGraph) -> dict[str, Callable[..., Any]]:
     return {**found, "optimization_barrier": checkpoint.barrier}
 
 
+def _closed_over(
+    body: Graph, operands: Sequence[Expr], consts: int
+) -> tuple[Graph, tuple[Expr, ...]]:
+    """A body that reads captured arrays itself, and what is left of its first operands.
+
+    What laws know of such an array they then know inside the loop.
+    """
+    known = {i for i, e in enumerate(operands[:consts]) if e.op is captured}
+    if not known:
+        return body, tuple(operands)
+    inside = {body.inputs[i]: operands[i] for i in known}
+    roots = rewritten(body.roots, inside)
+    origins = {inside.get(node, node): origin for node, origin in body.origins.items()}
+    inputs, names, left = (
+        tuple(x for i, x in enumerate(of) if i not in known)
+        for of in (body.inputs, body.names, operands)
+    )
+    return replace(body, inputs=inputs, names=names).with_roots(roots, origins), left
+
+
 def _read_scan(
     read_graph: ReadGraph,
     *operands: Expr,
@@ -39,10 +60,11 @@ def _read_scan(
     reverse: bool,
     unroll: int,
 ) -> Expr:
+    body, left = _closed_over(read_graph(jaxpr), operands, num_consts)
     return loops.scan(
-        *operands,
-        body=read_graph(jaxpr),
-        consts=num_consts,
+        *left,
+        body=body,
+        consts=num_consts - (len(operands) - len(left)),
         carry=num_carry,
         length=length,
         reverse=reverse,
@@ -59,6 +81,10 @@ def _read_while(
     body_nconsts: int,
 ) -> Expr:
     condition, body = read_graph(cond_jaxpr), read_graph(body_jaxpr)
+    condition, tested = _closed_over(condition, operands[:cond_nconsts], cond_nconsts)
+    body, own = _closed_over(body, operands[cond_nconsts:], body_nconsts)
+    body_nconsts -= len(operands) - cond_nconsts - len(own)
+    cond_nconsts, operands = len(tested), (*tested, *own)
     if condition.outputs[0].ndim:
         operands = (*operands[:cond_nconsts], *operands)
         condition, body = _until_all_end(condition, body, cond_nconsts, body_nconsts)

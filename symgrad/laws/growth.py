@@ -1,0 +1,96 @@
+"""Quotients of sums of exponentials, whose parts leave the range of numbers before they do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from symgrad.expr import Expr, add, constant, div, mul, sub
+from symgrad.laws.exponential import Kind, kind
+from symgrad.laws.terms import are_opposite, factors, number, power_of, product, terms, total
+from symgrad.ops.pointwise import exp, expm1, integer_power, log, logistic
+from symgrad.ops.shares import exponential_quotient
+from symgrad.pattern import rewrites
+from symgrad.structure import is_finite
+
+OVERFLOW = "overflow of exponentials above and below"
+
+
+class _Part(NamedTuple):
+    """`coefficient * node * exp(exponent)`; None is 1 and 0."""
+
+    coefficient: float
+    node: Expr | None
+    exponent: Expr | None
+
+
+@rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
+def quotient_of_exponentials(e: Expr) -> Expr | None:
+    """(a exp(x) + b) / (c exp(x) + d), by exp(-|x|)"""
+    top, bottom = e.args
+    base, count = power_of(bottom) or (bottom, 1)
+    below = _parts(base) if base.op in (add, sub) and e.type.real else None
+    above = None if below is None else _parts(top)
+    if below is None or above is None or not any(map(_may_overflow, below)):
+        return None
+    exponents = list(dict.fromkeys(p.exponent for p in (*below, *above)))
+    if len(exponents) != 2 or (count > 1 and None not in exponents):
+        return _by_logarithms(top, bottom)
+    second, first = sorted(exponents, key=lambda u: u is not None)
+    assert first is not None
+    x = first if second is None else first - second
+    c, d = (_coefficient(below, u, e) for u in (first, second))
+    a, b = (_coefficient(above, u, e) for u in (first, second))
+    found = exponential_quotient(x, a, b, c, d)
+    if count == 1:
+        return found
+    inverse = exponential_quotient(x, constant(0, e.dtype), constant(1, e.dtype), c, d)
+    return found * integer_power(inverse, count - 1)
+
+
+def _by_logarithms(top: Expr, bottom: Expr) -> Expr | None:
+    """exp(log x - log y) where both logarithms are smooth."""
+    smooth = kind(bottom) is Kind.EXPONENTIAL
+    if not smooth or (kind(top) is not Kind.EXPONENTIAL and (number(top) or 0) <= 0):
+        return None
+    return exp(log(top) - log(bottom))
+
+
+def _parts(e: Expr) -> list[_Part] | None:
+    """The terms of a sum by their exponentials; expm1 has two."""
+    found: list[_Part] = []
+    for coefficient, node in terms(e) or ():
+        members = [] if node is None else factors(node)
+        growing = [f for f in members or () if f.op in (exp, expm1)]
+        if members is None or len(growing) > 1:
+            return None
+        others = [f for f in members if f not in growing]
+        rest = product(others) if others else None
+        exponent = growing[0].args[0] if growing else None
+        found.append(_Part(coefficient, rest, exponent))
+        if growing and growing[0].op is expm1:
+            found.append(_Part(-coefficient, rest, None))
+    return found or None
+
+
+def _may_overflow(part: _Part) -> bool:
+    return part.exponent is not None and not is_finite(exp(part.exponent))
+
+
+def _coefficient(parts: Sequence[_Part], exponent: Expr | None, like: Expr) -> Expr:
+    """What an exponential is multiplied by in a sum; parts that are numbers have no shape."""
+    members = [(p.coefficient, p.node) for p in parts if p.exponent is exponent]
+    if all(node is None for _, node in members):
+        return constant(sum(c for c, _ in members), like.dtype)
+    return total(members, like.type)
+
+
+@rewrites(mul, exact=False, protects=OVERFLOW)
+def exponential_times_logistic(e: Expr) -> Expr | None:
+    """exp(x) logistic(-x) = logistic(x)"""
+    parts = factors(e) if e.type.real else None
+    for f, g in itertools.permutations(parts or (), 2):
+        if f.op is exp and g.op is logistic and are_opposite(*f.args, *g.args):
+            return product([logistic(*f.args), *(p for p in parts or () if p not in (f, g))])
+    return None
