@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.exact import context
-from symgrad.exact.numbers import number
+from symgrad.exact.numbers import is_huge, number
 from symgrad.expr import Expr, Op, Type, add, argument, div, literal, mul, neg, parameter, sub
 from symgrad.ops import differences, entropy, norm, pointwise, special, stable, waves
 from symgrad.ops.limit import limit_op
@@ -37,7 +37,12 @@ CERTAIN = 1e-24
 
 
 def _named(name: str) -> Callable[..., Any]:
-    return lambda mp, z: getattr(mp, name)(z)
+    def compute(mp: Any, z: Any) -> Any:
+        if is_huge(mp, mp.re(z)):
+            raise OverflowError(f"{name} of a number of so many digits has as many")
+        return getattr(mp, name)(z)
+
+    return compute
 
 
 FUNCTIONS: Mapping[Op, str] = {

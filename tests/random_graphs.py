@@ -16,7 +16,7 @@ import numpy as np
 import symgrad as sg
 from symgrad import exact, walk
 from symgrad.derive import pullback
-from symgrad.expr import Expr, Type, parameter
+from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.ops.pointwise import (
     abs_,
     arctan,
@@ -24,13 +24,17 @@ from symgrad.ops.pointwise import (
     eq,
     exp,
     expm1,
+    ge,
     gt,
     integer_power,
+    le,
     log,
     log1p,
     logistic,
+    lt,
     maximum,
     minimum,
+    ne,
     relu,
     select,
     sin,
@@ -39,7 +43,7 @@ from symgrad.ops.pointwise import (
     tanh,
 )
 from symgrad.ops.reduce import logsumexp, reduce_max, reduce_prod, softmax
-from symgrad.ops.shape import expand, full, reduce_sum, zeros
+from symgrad.ops.shape import broadcast, expand, full, reduce_sum, reshape_op, zeros
 
 ENTRIES = 3
 """Of each row of a program on vectors."""
@@ -198,13 +202,30 @@ def points(seed: int, graph: sg.Graph, dtype: Any) -> list[np.ndarray]:
     return found
 
 
-def in_floats(graph: walk.Graph, args: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs with each operation run on its own."""
+def in_floats(
+    graph: walk.Graph, args: Sequence[np.ndarray], noise: np.random.Generator | None = None
+) -> list[np.ndarray]:
+    """Outputs with each operation run on its own.
+
+    Args:
+        noise: draws how each result is rounded otherwise, by one unit in the last place: how the
+            outputs move is what they owe to rounding, with luck or without (Parker, "Monte Carlo
+            Arithmetic", 1997).
+    """
     values: dict[Expr, Any] = dict(zip(graph.inputs, map(jax.numpy.asarray, args), strict=True))
     for node in walk.topological(graph.outputs):
         if node not in values:
-            values[node] = evaluate.apply(node, [values[a] for a in node.args])
+            result = evaluate.apply(node, [values[a] for a in node.args])
+            rounds = noise is not None and node.args and node.type.inexact
+            if noise is not None and rounds and node.op not in WITHOUT_ROUNDING:
+                result = result * (1 + EPS * noise.choice([-1.0, 1.0], node.shape))
+            values[node] = result
     return [np.asarray(values[o]).astype(np.float64) for o in graph.outputs]
+
+
+EPS = float(np.finfo(np.float64).eps)
+
+WITHOUT_ROUNDING = (neg, abs_, maximum, minimum, relu, select, broadcast, reshape_op, reduce_max)
 
 
 @dataclass(frozen=True)
@@ -215,29 +236,40 @@ class Truth:
     condition: list[np.ndarray]
 
 
-NUDGE = 2.0**-40
+NUDGES = (2.0**-40, 2.0**-150)
+"""The smaller one where functions oscillate."""
+
+COMPARISONS = (eq, ne, gt, ge, lt, le)
 
 
 def truth(graph: walk.Graph, args: Sequence[np.ndarray], digits: int = 90) -> Truth:
-    """What the program means at these points; nan where the digits do not tell."""
+    """What the program means at these points; nan where the digits do not tell.
+
+    A program that compares what has no value has none either: 0/0 is not above 0, and its limit
+    may be.
+    """
     exactly = exact.evaluate(graph, args, digits)
     again = exact.evaluate(graph, args, 2 * digits)
     mp = exact.context(digits)
     draws = np.random.default_rng(1)
     moved = [np.zeros(o.shape) for o in graph.outputs]
-    for _ in range(2):
-        nudged = [
-            np.asarray(
-                exact.numbers.numbers(mp, a) * (1 + NUDGE * draws.choice([-1.0, 1.0], a.shape))
-            )
-            for a in args
-        ]
+    for nudge in (*NUDGES, *NUDGES):
+        nudged = []
+        for a in args:
+            signs = draws.choice([-1, 1], a.shape)
+            nudged.append(np.asarray(exact.numbers.numbers(mp, a) * (1 + mp.mpf(nudge) * signs)))
         for reach, x, y in zip(moved, exactly, exact.evaluate(graph, nudged, digits), strict=True):
             with np.errstate(over="ignore"):
-                reach[...] = np.maximum(reach, np.abs(rounded(x - y)) / NUDGE)
+                reach[...] = np.maximum(reach, np.abs(rounded((x - y) / mp.mpf(nudge))))
+    compared = [a for n in walk.topological(graph.outputs) if n.op in COMPARISONS for a in n.args]
+    valued = np.ones(len(args[0]), bool)
+    for operand in exact.evaluate(sg.Graph(graph.inputs, tuple(compared)), args, digits):
+        if np.ndim(operand):
+            valued &= ~np.isnan(rounded(operand)).reshape(len(operand), -1).any(1)
     values = []
     for x, y in zip(exactly, again, strict=True):
         settled = np.abs(rounded(x - y)) <= 1e-25 * np.abs(rounded(y))
+        settled &= valued.reshape((-1,) + (1,) * (settled.ndim - 1))
         values.append(np.where(settled, rounded(y), np.nan))
     return Truth(values, moved)
 
@@ -262,7 +294,7 @@ def known_by_both(
     values = []
     for x, y in zip(found.values, exact.evaluate(other, args, digits), strict=True):
         rows = beyond.reshape((-1,) + (1,) * (x.ndim - 1))
-        apart = ~(np.abs(x - rounded(y)) <= 1e-12 * np.abs(x))
+        apart = ~(np.abs(x - rounded(y)) <= EPS * np.abs(x))
         values.append(np.where(rows & apart, np.nan, x))
     return Truth(values, found.condition)
 
