@@ -285,6 +285,25 @@ def _laurent(function: Expr, centre: float) -> Series | None:
     return None
 
 
+APPROACH = (2.0**-6, 2.0**-12, 2.0**-18)
+GROWTH = 6
+
+
+def has_pole(function: Expr, centre: float) -> bool:
+    """Whether an expression in `variable` grows towards a point as one with a pole there does.
+
+    Where it does not, a pole is possible too: this is what can be told at a glance.
+    """
+    mp = _context()
+    try:
+        far, near, nearest = (
+            abs(value_at(function, centre + step * mp.mpc(1, 0.25))) for step in APPROACH
+        )
+    except (KeyError, ArithmeticError, ValueError, TypeError):
+        return False
+    return bool(nearest > GROWTH * near and near > GROWTH * far)
+
+
 def _is_single_valued(function: Expr, centre: float, radius: float) -> bool:
     """Whether both ways round the centre, through conjugate values, end in the same value."""
     mp = _context()

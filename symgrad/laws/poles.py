@@ -26,7 +26,7 @@ from symgrad.ops.pointwise import (
 )
 from symgrad.ops.reduce import softmax
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, uniform_value
-from symgrad.series import laurent, leading, real_value
+from symgrad.series import has_pole, laurent, leading, real_value
 from symgrad.structure import bounds
 from symgrad.walk import topological
 
@@ -81,6 +81,8 @@ def is_infinite(t: Term, centre: float) -> bool:
         return power + first[0] < 0
     if power >= 0 and real_value(t.function, centre) is not None:
         return False
+    if has_pole(t.whole, centre):
+        return True
     series = laurent(t.whole, centre)
     return series is None or series.valuation < 0
 

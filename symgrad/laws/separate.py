@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -152,25 +153,41 @@ def separate(e: Expr, v: Expr) -> Separated | None:
 
 def separated_parts(e: Expr, v: Expr) -> dict[Expr, Separated] | None:
     """Every node that `e` is put together of as a sum of terms in the variable `v`."""
-    table = {n: _power_of_variable(v, 2) for n in _squares(v)} | {v: _power_of_variable(v, 1)}
+    known = _known_parts(v)
+    table: dict[Expr, Separated] = {}
+    entered: set[Expr] = set()
     stack = [e]
     while stack:
         node = stack[-1]
         if node in table:
             stack.pop()
             continue
-        inside = node.op in RULES
-        waiting = [a for a in node.args if a not in table] if inside else []
-        if waiting:
-            stack.extend(waiting)
+        inside = node.op in RULES and node not in _given(v)
+        if node not in entered:
+            entered.add(node)
+            if len(entered) > LARGEST_REGION:
+                return None
+            stack.extend(a for a in node.args if inside and a not in table)
             continue
-        if len(table) > LARGEST_REGION:
-            return None
-        known = [table[a] for a in node.args] if inside else []
-        table[node] = _separated(node, known, inside)
+        stack.pop()
+        if node not in known:
+            known[node] = _separated(node, [table[a] for a in node.args] if inside else [], inside)
+        table[node] = known[node]
         if len(table[node].terms) > LARGEST_SUM:
             return None
     return table
+
+
+@lru_cache(maxsize=32)
+def _known_parts(v: Expr) -> dict[Expr, Separated]:
+    """What nodes have been separated into: the same for all that are put together of them."""
+    return dict(_given(v))
+
+
+@lru_cache(maxsize=32)
+def _given(v: Expr) -> Mapping[Expr, Separated]:
+    """The variable and its square."""
+    return {n: _power_of_variable(v, 2) for n in _squares(v)} | {v: _power_of_variable(v, 1)}
 
 
 def _power_of_variable(v: Expr, power: int) -> Separated:
