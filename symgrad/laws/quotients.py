@@ -11,7 +11,7 @@ from symgrad.laws.norms import length_of_square, squared_length
 from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
-from symgrad.ops.norm import norm
+from symgrad.ops.norm import norm, share_of_length
 from symgrad.ops.pointwise import abs_, convert_op, integer_power, sqrt, square
 from symgrad.ops.shape import broadcast, expand, reduce_sum, uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
@@ -87,8 +87,9 @@ def power_times_a_number_far_from_one(e: Expr) -> Expr | None:
     found = power_of(inner)
     if found is None or not factor or 1 / LARGEST_SCALE <= abs(factor) <= LARGEST_SCALE:
         return None
-    base, exponent = found
-    product_so_far = total([(factor, base)], base.type)
+    # XLA gathers the numbers in a product, so that there may be one only.
+    (k, base), exponent = scaled(found[0]), found[1]
+    product_so_far = total([(factor * k**exponent, base)], base.type)
     for _ in range(exponent - 1):
         product_so_far = base * product_so_far
     return product_so_far if exponent <= LARGEST_POWER else None
@@ -130,7 +131,7 @@ def ratio_of_power_sums(e: Expr) -> Expr | None:
     if above.inner == below.inner or above.inner * above.outer != below.inner * below.outer:
         return None
     x, axes = above[:2]
-    shares = x / expand(norm(x, axes=axes), axes, x.shape)
+    shares = share_of_length(x, expand(norm(x, axes=axes), axes, x.shape))
     top, bottom = (
         integer_power(reduce_sum(integer_power(shares, s.inner), axes=axes), s.outer)
         for s in (above, below)

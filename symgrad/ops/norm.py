@@ -98,6 +98,18 @@ direction = Op(
 )
 """x / `size` for the length `size` of (x, y), which is no variable of its own."""
 
+share_of_length = Op(
+    "share_of_length",
+    elementwise_type,
+    "x / y",
+    Pointwise(
+        lambda g, z, x, y: share_of_length(g, y),
+        lambda g, z, x, y: -(share_of_length(g, y) * z),
+    ),
+    elementwise=True,
+)
+"""x / y for the length y of what x is an entry of: never above 1, so no law takes it apart."""
+
 length = Op(
     "length",
     lambda x: x,

@@ -25,15 +25,7 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "log_exp/Boltzmann_average[bfloat16: scaled]",
     ),
     "not rescaled": (
-        "overflow_scale/participation_ratio[float32: layer]",
-        "overflow_scale/participation_ratio[float32: scaled]",
-        "overflow_scale/participation_ratio[bfloat16: layer]",
-        "overflow_scale/participation_ratio[bfloat16: scaled]",
-        "overflow_scale/kinetic_energy_over_a_mass[float32: scaled]",
         "overflow_scale/Planck's_law[float32]",
-    ),
-    "what minus infinity masks is not recognised": (
-        "inf_mask/entropy_with_an_additive_mask[scan]",
     ),
     "the slope of a cross entropy stays q - p, whose difference has rounded": (
         "saturated_primitive/confident_cross_entropy[as written]",
