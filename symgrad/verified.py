@@ -52,6 +52,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "exp_minus_one": ("proved", "evaluated", "in programs"),
     "exp_of_log_softmax": ("evaluated", "in programs"),
     "exp_of_minus_softplus": ("proved", "evaluated", "in programs"),
+    "exponential_over_itself": ("in programs",),
     "exponential_times_logistic": ("in programs",),
     "fold_constants": ("in programs",),
     "fold_conversion": ("in programs",),

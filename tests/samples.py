@@ -6,6 +6,7 @@ What JAX functions do not trace to, because only derivatives or laws make it, is
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -772,10 +773,18 @@ ACCURATE = (
     _made_of(shares.softsign, lambda x, c: x / (c + jnp.abs(x)), normal, positive),
     _made_of(shares.over_hypotenuse, lambda x, c: x / jnp.sqrt(c + x**2), normal, positive),
     _made_of(shares.inverse_hypotenuse, lambda x, c: 1 / jnp.sqrt(c + x**2), normal, positive),
-    _made_of(
-        shares.exponential_quotient,
-        lambda x, a, b, c, d: (a * jnp.exp(x) + b) / (c * jnp.exp(x) + d),
-        *(normal, normal, normal, positive, positive),
+    *(
+        Made(
+            shares.exponential_quotient,
+            lambda *xs, f=f, g=g: (
+                shares.exponential_quotient(
+                    *xs, less_above=f is jnp.expm1, less_below=g is jnp.expm1
+                ),
+            ),
+            lambda x, a, b, c, d, f=f, g=g: ((a * f(x) + b) / (c * g(x) + d),),
+            tuple(map(Operand, (positive, normal, normal, positive, positive))),
+        )
+        for f, g in itertools.product((jnp.exp, jnp.expm1), repeat=2)
     ),
     _made_of(shares.geometric_mean, lambda x, y: jnp.sqrt(x * y), positive, positive),
     _made_of(pointwise.lorentzian, lambda x: 1 / (1 + x**2), normal),

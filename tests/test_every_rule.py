@@ -600,6 +600,7 @@ PROGRAMS = [
         MIDDLE,
     ),
     fires(growth.quotient_of_exponentials, lambda x, c: c / (c + jnp.exp(x)) ** 2, (3, 4), MIDDLE),
+    fires(growth.exponential_over_itself, lambda x, y: x / jnp.exp(y) * jnp.exp(y), (3,), (3,)),
     fires(growth.exponential_times_logistic, lambda x: 3 * jnp.exp(x) / (1 + jnp.exp(x))),
     fires(hyperbolic.tanh_from_quotient, lambda x: jnp.sinh(x) / jnp.cosh(x)),
     fires(ranges.tanh_from_expm1, lambda x: (jnp.exp(x) - 1) / (jnp.exp(x) + 1)),

@@ -118,11 +118,13 @@ def _log_of_factors(mp: Any, *factors: Any, above: int) -> Any:
     return _log(mp, _quotient(mp, mp.fprod(factors[:above]), mp.fprod(factors[above:])))
 
 
-def _exponential_quotient(mp: Any, x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    if mp.isinf(x):
-        return _quotient(mp, a, c) if x > 0 else _quotient(mp, b, d)
-    grown = _exp(mp, x)
-    return _quotient(mp, a * grown + b, c * grown + d)
+def _exponential_quotient(
+    mp: Any, x: Any, a: Any, b: Any, c: Any, d: Any, *, less_above: bool, less_below: bool
+) -> Any:
+    if x == mp.inf:
+        return _quotient(mp, a, c)
+    above, below = (_expm1(mp, x) if less else _exp(mp, x) for less in (less_above, less_below))
+    return _quotient(mp, a * above + b, c * below + d)
 
 
 def _logistic(mp: Any, x: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from symgrad.expr import Expr, captured, div, mul
 from symgrad.ops.contract import inner_axes
 from symgrad.ops.norm import norm
-from symgrad.ops.pointwise import arccos, arctan2, sqrt
+from symgrad.ops.pointwise import arccos, arctan2, convert_op, sqrt
 from symgrad.ops.shape import broadcast, reduce_sum
 from symgrad.pattern import rewrites
 from symgrad.structure import entries, is_nonnegative, sums_to_one
@@ -41,7 +41,10 @@ def _inner_product(e: Expr) -> tuple[Expr, Expr, int] | None:
 
 def _is_unit(x: Expr, axis: int) -> bool:
     """Whether the vectors along an axis have length 1."""
-    while x.op is broadcast:
+    while x.op is broadcast or x.op is convert_op:
+        if x.op is convert_op:
+            (x,) = x.args
+            continue
         if axis not in x.params["axes"]:
             return False
         count, axis = x.shape[axis], x.params["axes"].index(axis)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from symgrad.expr import Expr, add, constant, div, mul, sub
+from symgrad.expr import Expr, Op, add, constant, div, mul, sub
 from symgrad.laws.exponential import Kind, kind
-from symgrad.laws.terms import are_opposite, factors, number, power_of, product, terms, total
+from symgrad.laws.terms import (
+    are_opposite,
+    factors,
+    number,
+    power_of,
+    product,
+    quotient_factors,
+    terms,
+    total,
+)
 from symgrad.ops.pointwise import exp, expm1, integer_power, log, logistic
 from symgrad.ops.shares import exponential_quotient
 from symgrad.pattern import rewrites
@@ -18,10 +28,11 @@ OVERFLOW = "overflow of exponentials above and below"
 
 
 class _Part(NamedTuple):
-    """`coefficient * node * exp(exponent)`; None is 1 and 0."""
+    """`coefficient * node * function(exponent)`; None is 1, and 1 for the function of None."""
 
     coefficient: float
     node: Expr | None
+    function: Op | None
     exponent: Expr | None
 
 
@@ -34,18 +45,24 @@ def quotient_of_exponentials(e: Expr) -> Expr | None:
     above = None if below is None else _parts(top)
     if below is None or above is None or not any(map(_may_overflow, below)):
         return None
+    functions = [{p.function for p in parts if p.function} for parts in (above, below)]
     exponents = list(dict.fromkeys(p.exponent for p in (*below, *above)))
-    if len(exponents) != 2 or (count > 1 and None not in exponents):
+    plain = None in exponents or expm1 not in functions[0] | functions[1]
+    if len(exponents) != 2 or max(map(len, functions)) > 1 or not plain:
         return _by_logarithms(top, bottom)
     second, first = sorted(exponents, key=lambda u: u is not None)
     assert first is not None
     x = first if second is None else first - second
     c, d = (_coefficient(below, u, e) for u in (first, second))
     a, b = (_coefficient(above, u, e) for u in (first, second))
-    found = exponential_quotient(x, a, b, c, d)
+    less = [expm1 in f for f in functions]
+    found = exponential_quotient(x, a, b, c, d, less_above=less[0], less_below=less[1])
     if count == 1:
         return found
-    inverse = exponential_quotient(x, constant(0, e.dtype), constant(1, e.dtype), c, d)
+    if second is not None:
+        return None
+    one = (constant(v, e.dtype) for v in (0, 1))
+    inverse = exponential_quotient(x, *one, c, d, less_above=False, less_below=less[1])
     return found * integer_power(inverse, count - 1)
 
 
@@ -58,7 +75,7 @@ def _by_logarithms(top: Expr, bottom: Expr) -> Expr | None:
 
 
 def _parts(e: Expr) -> list[_Part] | None:
-    """The terms of a sum by their exponentials; expm1 has two."""
+    """The terms of a sum by their exponentials."""
     found: list[_Part] = []
     for coefficient, node in terms(e) or ():
         members = [] if node is None else factors(node)
@@ -67,10 +84,8 @@ def _parts(e: Expr) -> list[_Part] | None:
             return None
         others = [f for f in members if f not in growing]
         rest = product(others) if others else None
-        exponent = growing[0].args[0] if growing else None
-        found.append(_Part(coefficient, rest, exponent))
-        if growing and growing[0].op is expm1:
-            found.append(_Part(-coefficient, rest, None))
+        function, exponent = (growing[0].op, growing[0].args[0]) if growing else (None, None)
+        found.append(_Part(coefficient, rest, function, exponent))
     return found or None
 
 
@@ -94,3 +109,16 @@ def exponential_times_logistic(e: Expr) -> Expr | None:
         if f.op is exp and g.op is logistic and are_opposite(*f.args, *g.args):
             return product([logistic(*f.args), *(p for p in parts or () if p not in (f, g))])
     return None
+
+
+@rewrites(mul, div, exact=False, protects=OVERFLOW)
+def exponential_over_itself(e: Expr) -> Expr | None:
+    """a exp(x) / exp(x) = a"""
+    above, below = quotient_factors(e)
+    common = next((f for f in below if f.op is exp and f in above), None)
+    if common is None or len(above) == 1 or not e.type.real:
+        return None
+    above.remove(common)
+    below.remove(common)
+    found = functools.reduce(div, below, product(above))
+    return found if found.type == e.type else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from symgrad.expr import Expr, div, mul
 from symgrad.laws.exponential import Kind, kind
-from symgrad.laws.terms import number
+from symgrad.laws.terms import LONGEST, number, quotient_factors
 from symgrad.ops.entropy import times_log_op
 from symgrad.ops.pointwise import abs_, and_, eq, log, power, select, sqrt
 from symgrad.ops.products import log_of_factors, power_of_product
@@ -13,8 +13,6 @@ from symgrad.ops.shape import spread
 from symgrad.ops.shares import geometric_mean
 from symgrad.ops.stable import log_abs
 from symgrad.pattern import rewrites
-
-LARGEST_PRODUCT = 8
 
 
 @rewrites(log, log_abs, exact=False, protects="a product that leaves the range of numbers")
@@ -26,9 +24,9 @@ def log_of_plain_product(e: Expr) -> Expr | None:
         return e.op(x * y) / 2
     if inner.op not in (mul, div) or kind(inner) is not Kind.PLAIN or not e.type.real:
         return None
-    above, below = _plain_factors(inner)
+    above, below = quotient_factors(inner)
     varying = [f for f in (*above, *below) if number(f) is None]
-    if len(varying) < 2 or len(above) + len(below) > LARGEST_PRODUCT:
+    if len(varying) < 2 or len(above) + len(below) > LONGEST:
         return None
     operands = [f if f.shape == e.shape else spread(f, e.shape) for f in (*above, *below)]
     if e.op is log_abs:
@@ -59,19 +57,3 @@ def weighted_log_of_plain_product(e: Expr) -> Expr | None:
     # w log(w) is 0 there as well, and as steep.
     nothing = and_(eq(weight, 0), eq(inner, 0))
     return select(nothing, times_log_op(weight, weight), weight * found)
-
-
-def _plain_factors(e: Expr) -> tuple[list[Expr], list[Expr]]:
-    """The factors of a product, and those that it is divided by."""
-    found: tuple[list[Expr], list[Expr]] = ([], [])
-    waiting = [(e, 0)]
-    while waiting and len(found[0]) + len(found[1]) + len(waiting) <= LARGEST_PRODUCT + 1:
-        node, side = waiting.pop()
-        if node.op in (mul, div):
-            first, second = node.args
-            waiting += [(second, side if node.op is mul else 1 - side), (first, side)]
-        else:
-            found[side].append(node)
-    for node, side in waiting:
-        found[side].append(node)
-    return found

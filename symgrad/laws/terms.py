@@ -117,6 +117,22 @@ def factors(e: Expr) -> list[Expr] | None:
     return found
 
 
+def quotient_factors(e: Expr) -> tuple[list[Expr], list[Expr]]:
+    """The factors of a product, and those that it is divided by."""
+    found: tuple[list[Expr], list[Expr]] = ([], [])
+    waiting = [(e, 0)]
+    while waiting and len(found[0]) + len(found[1]) + len(waiting) <= LONGEST + 1:
+        node, side = waiting.pop()
+        if node.op in (mul, div):
+            first, second = node.args
+            waiting += [(second, side if node.op is mul else 1 - side), (first, side)]
+        else:
+            found[side].append(node)
+    for node, side in waiting:
+        found[side].append(node)
+    return found
+
+
 def product(parts: Sequence[Expr]) -> Expr:
     """The product of at least one factor."""
     return functools.reduce(operator.mul, parts)

@@ -186,11 +186,17 @@ def relative_root_minus(x, y):
     return jnp.where(infinite, 1, jnp.where(x > 0, y / far, far) / root)
 
 
-def exponential_quotient(x, a, b, c, d):
-    """(a * exp(x) + b) / (c * exp(x) + d), also where exp(x) overflows."""
+def exponential_quotient(x, a, b, c, d, above, below):
+    """(a * above(x) + b) / (c * below(x) + d) for exp or expm1, also where they overflow."""
     t = jnp.exp(-jnp.abs(x))
-    grown, one = jnp.where(x > 0, 1, t), jnp.where(x > 0, t, 1)
-    return (a * grown + b * one) / (c * grown + d * one)
+    one = jnp.where(x > 0, t, 1)
+
+    def scaled(function):
+        if function is jnp.exp:
+            return jnp.where(x > 0, 1, t)
+        return -jnp.sign(x) * jnp.expm1(-jnp.abs(x))
+
+    return (a * scaled(above) + b * one) / (c * scaled(below) + d * one)
 
 
 def inverse_hypotenuse(x, c):

@@ -69,34 +69,50 @@ def _cubed(x: Expr, c: Expr) -> Expr:
     return _squared(x, c) * inverse_hypotenuse(x, c)
 
 
-def _grown(q: Expr) -> Expr:
-    """exp(x) / (c exp(x) + d)"""
+def _with_top(q: Expr, a: float, b: float, less: bool) -> Expr:
+    """The quotient with another numerator."""
     x, _, _, c, d = q.args
-    return exponential_quotient(x, constant(1, q.dtype), constant(0, q.dtype), c, d)
+    top = (constant(v, q.dtype) for v in (a, b))
+    return exponential_quotient(x, *top, c, d, less_above=less, less_below=q.params["less_below"])
 
 
 def _inverse(q: Expr) -> Expr:
-    """1 / (c exp(x) + d)"""
-    x, _, _, c, d = q.args
-    return exponential_quotient(x, constant(0, q.dtype), constant(1, q.dtype), c, d)
+    return _with_top(q, 0, 1, False)
+
+
+def _quotient_slope(g: Expr, q: Expr, x: Expr, a: Expr, b: Expr, c: Expr, d: Expr) -> Expr:
+    less_above, less_below = (q.params[k] for k in ("less_above", "less_below"))
+    determinant = a * d - b * c
+    if less_above != less_below:
+        determinant = determinant + a * c if less_above else determinant - a * c
+    return g * determinant * _with_top(q, 1, 0, False) * _inverse(q)
+
+
+def _quotient_source(e: Expr) -> str:
+    functions = ("jnp.expm1" if e.params[k] else "jnp.exp" for k in ("less_above", "less_below"))
+    return f"exponential_quotient(*xs, {', '.join(functions)})"
 
 
 exponential_quotient = Op(
     "exponential_quotient",
-    elementwise_type,
-    "exponential_quotient(*xs)",
+    lambda *operands, less_above, less_below: elementwise_type(*operands),
+    _quotient_source,
     Pointwise(
-        lambda g, q, x, a, b, c, d: g * (a * d - b * c) * _grown(q) * _inverse(q),
-        lambda g, q, x, a, b, c, d: g * _grown(q),
+        _quotient_slope,
+        lambda g, q, x, a, b, c, d: g * _with_top(q, 1, 0, q.params["less_above"]),
         lambda g, q, x, a, b, c, d: g * _inverse(q),
-        lambda g, q, x, a, b, c, d: -(g * q) * _grown(q),
+        lambda g, q, x, a, b, c, d: -(g * q) * _with_top(q, 1, 0, q.params["less_below"]),
         lambda g, q, x, a, b, c, d: -(g * q) * _inverse(q),
     ),
+    params=("less_above", "less_below"),
     elementwise=True,
     flops=lambda e: (TRANSCENDENTAL + 8) * e.type.size,
     helpers=(accurate.exponential_quotient,),
 )
-"""(a exp(x) + b) / (c exp(x) + d), whose slope is no difference of quotients."""
+"""(a exp(x) + b) / (c exp(x) + d), whose slope is no difference of quotients.
+
+With `less_above` or `less_below` there is exp(x) - 1 in the place of exp(x).
+"""
 
 
 geometric_mean = Op(

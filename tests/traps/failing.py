@@ -24,9 +24,7 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "log_exp/Boltzmann_average[bfloat16: layer]",
         "log_exp/Boltzmann_average[bfloat16: scaled]",
     ),
-    "not rescaled": (
-        "overflow_scale/Planck's_law[float32]",
-    ),
+    "not rescaled": ("overflow_scale/Planck's_law[float32]",),
     "the slope of a cross entropy stays q - p, whose difference has rounded": (
         "saturated_primitive/confident_cross_entropy[as written]",
         "saturated_primitive/confident_cross_entropy[vmap]",
