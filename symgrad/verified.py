@@ -151,6 +151,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "quadratic_form_by_cholesky": ("in programs",),
     "quotient_by_hypotenuse": ("in programs",),
     "quotient_by_one_plus_square": ("in programs",),
+    "quotient_by_several_exponentials": ("in programs",),
     "quotient_of_exponentials": ("in programs",),
     "ratio_of_power_sums": ("in programs",),
     "reciprocal_root_of_sum_of_squares": ("in programs",),

@@ -592,7 +592,10 @@ PROGRAMS = [
         (3, 4),
         MIDDLE,
     ),
-    fires(growth.quotient_of_exponentials, lambda x: 1 / (jnp.exp(x) + jnp.exp(1 - x) + 2)),
+    fires(
+        growth.quotient_by_several_exponentials,
+        lambda x: 1 / (jnp.exp(x) + jnp.exp(1 - x) + 2),
+    ),
     fires(
         growth.quotient_of_exponentials,
         lambda x, c: 3 * c * jnp.exp(x) / (3 + c * (jnp.exp(x) - 1)),

@@ -79,7 +79,9 @@ LIFT = (
     *_rules_of(spectral),
     *_rules_of(others),
     *_rules_of(ranges),
-    *_rules_of(growth),
+    growth.quotient_by_several_exponentials,
+    growth.exponential_times_logistic,
+    growth.exponential_over_itself,
     *_rules_of(weights),
     *_rules_of(matrix),
     *_rules_of(cholesky),
@@ -94,6 +96,7 @@ ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 RANGES = (
     *_rules_of(dead),
     *_rules_of(products),
+    growth.quotient_of_exponentials,
     *_rules_of(quotients),
     *_rules_of(nearly_equal),
     limits.simplified_function,

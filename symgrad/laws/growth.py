@@ -37,6 +37,18 @@ class _Part(NamedTuple):
 
 
 @rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
+def quotient_by_several_exponentials(e: Expr) -> Expr | None:
+    """x / y = exp(log x - log y) for sums of exponentials, whose logarithms are smooth"""
+    top, bottom = e.args
+    smooth = kind(bottom) is Kind.EXPONENTIAL and bottom.op in (add, sub)
+    if not smooth or (kind(top) is not Kind.EXPONENTIAL and (number(top) or 0) <= 0):
+        return None
+    parts = [*(_parts(top) or ()), *(_parts(bottom) or ())]
+    several = len({p.exponent for p in parts}) > 2 and any(map(_may_overflow, parts))
+    return exp(log(top) - log(bottom)) if several else None
+
+
+@rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
 def quotient_of_exponentials(e: Expr) -> Expr | None:
     """(a exp(x) + b) / (c exp(x) + d), by exp(-|x|)"""
     top, bottom = e.args
@@ -49,7 +61,7 @@ def quotient_of_exponentials(e: Expr) -> Expr | None:
     exponents = list(dict.fromkeys(p.exponent for p in (*below, *above)))
     plain = None in exponents or expm1 not in functions[0] | functions[1]
     if len(exponents) != 2 or max(map(len, functions)) > 1 or not plain:
-        return _by_logarithms(top, bottom)
+        return None
     second, first = sorted(exponents, key=lambda u: u is not None)
     assert first is not None
     x = first if second is None else first - second
@@ -64,14 +76,6 @@ def quotient_of_exponentials(e: Expr) -> Expr | None:
     one = (constant(v, e.dtype) for v in (0, 1))
     inverse = exponential_quotient(x, *one, c, d, less_above=False, less_below=less[1])
     return found * integer_power(inverse, count - 1)
-
-
-def _by_logarithms(top: Expr, bottom: Expr) -> Expr | None:
-    """exp(log x - log y) where both logarithms are smooth."""
-    smooth = kind(bottom) is Kind.EXPONENTIAL
-    if not smooth or (kind(top) is not Kind.EXPONENTIAL and (number(top) or 0) <= 0):
-        return None
-    return exp(log(top) - log(bottom))
 
 
 def _parts(e: Expr) -> list[_Part] | None:

@@ -43,10 +43,10 @@ def _closed_over(
     inside = {body.inputs[i]: operands[i] for i in known}
     roots = rewritten(body.roots, inside)
     origins = {inside.get(node, node): origin for node, origin in body.origins.items()}
-    inputs, names, left = (
-        tuple(x for i, x in enumerate(of) if i not in known)
-        for of in (body.inputs, body.names, operands)
+    inputs, left = (
+        tuple(e for i, e in enumerate(of) if i not in known) for of in (body.inputs, operands)
     )
+    names = tuple(n for i, n in enumerate(body.names) if i not in known)
     return replace(body, inputs=inputs, names=names).with_roots(roots, origins), left
 
 
