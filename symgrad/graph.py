@@ -15,7 +15,7 @@ from symgrad.errors import ArgumentError, ArgumentValueError, OutputError
 from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases, prepared
-from symgrad.laws.sharing import share_scaled
+from symgrad.laws.sharing import shared
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
@@ -108,7 +108,7 @@ class Graph(walk.Graph):
         """The graph with all laws applied; `.log` of the result lists what fired."""
         log = Log()
         final = simplify(prepared(self), phases(rules)[1], log)
-        return Graph.of(share_scaled(final) if rules == "default" else final, log)
+        return Graph.of(shared(final) if rules == "default" else final, log)
 
     def cost(self) -> Cost:
         """Nodes, FLOPs, bytes and peak live bytes."""

@@ -34,7 +34,7 @@ from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.kept import keep, release
 from symgrad.laws.book import phases, prepared
-from symgrad.laws.sharing import share_scaled
+from symgrad.laws.sharing import shared
 from symgrad.laws.totals import lean_loops
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
@@ -413,7 +413,7 @@ class Transformed:
         simple = simplify(whole, after, log)
         final = simple
         if self.rules == "default":
-            simple = lean_loops(share_scaled(simple))
+            simple = lean_loops(shared(simple))
             planned = plan(simple)
             final = simple if planned is simple else simplify(planned, after, log)
         stages = [

@@ -768,7 +768,6 @@ ACCURATE = (
     ),
     _made_of(products.log_softplus, lambda x: jnp.log(jax.nn.softplus(x)), normal),
     _made_of(products.softplus_hazard, lambda x: jax.nn.sigmoid(x) / jax.nn.softplus(x), normal),
-    _made_of(norm.share_of_length, lambda x, c: x / c, normal, positive),
     _made_of(shares.share, lambda x, c: x / (x + c), positive, positive),
     _made_of(shares.softsign, lambda x, c: x / (c + jnp.abs(x)), normal, positive),
     _made_of(shares.over_hypotenuse, lambda x, c: x / jnp.sqrt(c + x**2), normal, positive),
@@ -916,6 +915,12 @@ LENGTHS = (
     ),
     _made_of(norm.hypot, lambda x, y: jnp.sqrt(x**2 + y**2), several, several),
     _made_of(norm.length, jnp.abs, several),
+    Made(
+        norm.unit_op,
+        lambda x: (norm.unit(x, (1,)),),
+        lambda x: (x / jnp.sqrt(jnp.sum(x**2, 1, keepdims=True)),),
+        (Operand(several),),
+    ),
     _made(norm.norm, lambda x: jnp.sqrt(jnp.sum(x**2, 0)), several, axes=(0,)),
 )
 

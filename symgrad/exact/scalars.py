@@ -374,7 +374,6 @@ DIFFERENCES: Mapping[Op, Value] = {
 LENGTHS: Mapping[Op, Value] = {
     norm.ratio: lambda mp, x, y: mp.zero if y == 0 else _quotient(mp, x, y),
     norm.hypot: lambda mp, x, y: mp.hypot(x, y),
-    norm.share_of_length: _quotient,
     norm.direction: lambda mp, x, y, size: _quotient(mp, x, size),
     norm.length: lambda mp, x: abs(x),
 }

@@ -11,9 +11,9 @@ from symgrad.laws.norms import length_of_square, squared_length
 from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.differences import root_of_square_plus
-from symgrad.ops.norm import norm, share_of_length
+from symgrad.ops.norm import norm, unit
 from symgrad.ops.pointwise import abs_, convert_op, integer_power, sqrt, square
-from symgrad.ops.shape import broadcast, expand, reduce_sum, uniform_value
+from symgrad.ops.shape import broadcast, reduce_sum, uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
 from symgrad.pattern import equation, rewrites
 
@@ -131,7 +131,7 @@ def ratio_of_power_sums(e: Expr) -> Expr | None:
     if above.inner == below.inner or above.inner * above.outer != below.inner * below.outer:
         return None
     x, axes = above[:2]
-    shares = share_of_length(x, expand(norm(x, axes=axes), axes, x.shape))
+    shares = unit(x, axes)
     top, bottom = (
         integer_power(reduce_sum(integer_power(shares, s.inner), axes=axes), s.outer)
         for s in (above, below)
@@ -176,15 +176,15 @@ class _InnerProduct:
         if node.op is broadcast:
             (node,), axes = node.args, node.params["axes"]
             names = tuple(names[a] for a in axes)
-        inverse, node = 1 / node, _unconverted(node)
+        size, node = node, _unconverted(node)
         if node.op is not norm or len(names) != node.ndim:
             return False
         axes, vectors = node.params["axes"], _unconverted(*node.args)
         for i, (x, own) in enumerate(zip(self.operands, self.indices, strict=True)):
             kept = tuple(n for a, n in enumerate(own) if a not in axes)
             summed = not set(own).difference(kept) & set(self.out)
-            if x is vectors and x.dtype == inverse.dtype and kept == names and summed:
-                self.operands[i] = x * expand(inverse, axes, x.shape)
+            if x is vectors and x.dtype == size.dtype and kept == names and summed:
+                self.operands[i] = unit(x, axes, size)
                 return True
         return False
 

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr
+from symgrad.expr import Expr, Op
 from symgrad.laws.algebra import scale_of
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
-from symgrad.walk import Graph, exchanged
+from symgrad.walk import Graph, exchanged, map_bodies, map_graphs, rebuild
 
 LINEAR = (reduce_sum, reshape_op, transpose, broadcast)
+
+
+def shared(graph: Graph) -> Graph:
+    """`graph` without what it computes twice, written in two ways."""
+    return share_scaled(merge_commuted(graph))
+
+
+def merge_commuted(graph: Graph) -> Graph:
+    """x y and y x are one node, written as the first of them is; so in loop bodies."""
+    graph = map_bodies(graph, lambda node: map_graphs(node.params, merge_commuted))
+    first: dict[tuple[Op, frozenset[Expr]], Expr] = {}
+    done: dict[Expr, Expr] = {}
+    for node in graph.nodes:
+        done[node] = rebuild(node, tuple(done[a] for a in node.args))
+        if node.op.commutative and not node.params:
+            done[node] = first.setdefault((node.op, frozenset(done[node].args)), done[node])
+    if all(old is new for old, new in done.items()):
+        return graph
+    origins = {done.get(node, node): origin for node, origin in reversed(graph.origins.items())}
+    return graph.with_roots([done[r] for r in graph.roots], origins)
 
 
 def share_scaled(graph: Graph) -> Graph:

@@ -98,17 +98,35 @@ direction = Op(
 )
 """x / `size` for the length `size` of (x, y), which is no variable of its own."""
 
-share_of_length = Op(
-    "share_of_length",
-    elementwise_type,
-    "x / y",
-    Pointwise(
-        lambda g, z, x, y: share_of_length(g, y),
-        lambda g, z, x, y: -(share_of_length(g, y) * z),
+
+def _unit_pullback(g: Expr, z: Expr, x: Expr, inverse: Expr) -> tuple[Expr, None]:
+    axes = z.params["axes"]
+    along = expand(reduce_sum(g * z, axes=axes), axes, z.shape)
+    return (g - z * along) * expand(inverse, axes, z.shape), None
+
+
+def _unit_source(e: Expr) -> str:
+    index = ", ".join("None" if a in e.params["axes"] else ":" for a in range(e.ndim))
+    return f"x * y[{index}]" if e.args[1].ndim else "x * y"
+
+
+unit_op = Op(
+    "unit",
+    lambda x, inverse, *, axes: x,
+    _unit_source,
+    Custom(
+        _unit_pullback,
+        lambda tangents, z, x, inverse: _unit_pullback(tangents[0], z, x, inverse)[0],
     ),
-    elementwise=True,
+    params=("axes",),
 )
-"""x / y for the length y of what x is an entry of: never above 1, so no law takes it apart."""
+"""x times the inverse of its length, which is no variable of its own."""
+
+
+def unit(x: Expr, axes: tuple[int, ...], size: Expr | None = None) -> Expr:
+    """Vectors of length 1, whose entries stay in between: no law takes them apart."""
+    return unit_op(x, 1 / (norm(x, axes=axes) if size is None else size), axes=axes)
+
 
 length = Op(
     "length",
