@@ -331,6 +331,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     shares.softsign: lambda mp, x, c: _quotient(mp, x, c + abs(x)),
     shares.over_hypotenuse: lambda mp, x, c: _quotient(mp, x, mp.sqrt(c + x * x)),
     shares.inverse_hypotenuse: lambda mp, x, c: _quotient(mp, mp.one, mp.sqrt(c + x * x)),
+    shares.overflow_shift: lambda mp, x: mp.zero,
     shares.exponential_quotient: _exponential_quotient,
     shares.geometric_mean: lambda mp, x, y: mp.sqrt(x * y),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),

@@ -8,21 +8,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, sub
-from symgrad.laws.exponential import Kind, kind
 from symgrad.laws.terms import (
     are_opposite,
     factors,
-    number,
     power_of,
     product,
     quotient_factors,
     terms,
     total,
 )
-from symgrad.ops.pointwise import exp, expm1, integer_power, log, logistic
-from symgrad.ops.shares import exponential_quotient
+from symgrad.ops.pointwise import exp, expm1, integer_power, logistic, maximum
+from symgrad.ops.shares import exponential_quotient, overflow_shift
 from symgrad.pattern import rewrites
 from symgrad.structure import is_finite
+from symgrad.walk import topological
 
 OVERFLOW = "overflow of exponentials above and below"
 
@@ -38,14 +37,29 @@ class _Part(NamedTuple):
 
 @rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
 def quotient_by_several_exponentials(e: Expr) -> Expr | None:
-    """x / y = exp(log x - log y) for sums of exponentials, whose logarithms are smooth"""
+    """Σ a exp(u) / Σ b exp(v) = Σ a exp(u - m) / Σ b exp(v - m), where the largest v is large"""
     top, bottom = e.args
-    smooth = kind(bottom) is Kind.EXPONENTIAL and bottom.op in (add, sub)
-    if not smooth or (kind(top) is not Kind.EXPONENTIAL and (number(top) or 0) <= 0):
+    below = _parts(bottom) if bottom.op in (add, sub) and e.type.real else None
+    above = None if below is None else _parts(top)
+    if below is None or above is None or not any(map(_may_overflow, below)):
         return None
-    parts = [*(_parts(top) or ()), *(_parts(bottom) or ())]
-    several = len({p.exponent for p in parts}) > 2 and any(map(_may_overflow, parts))
-    return exp(log(top) - log(bottom)) if several else None
+    parts = (*above, *below)
+    exponents = {p.exponent for p in parts}
+    shifts = topological([u for u in exponents if u is not None])
+    known = any(p.function is expm1 for p in parts) or any(n.op is overflow_shift for n in shifts)
+    if len(exponents) < 3 or known:
+        return None
+    largest = functools.reduce(maximum, dict.fromkeys(p.exponent for p in below if p.exponent))
+    shift = overflow_shift(largest)
+    return _shifted(above, shift, e) / _shifted(below, shift, e)
+
+
+def _shifted(parts: Sequence[_Part], shift: Expr, like: Expr) -> Expr:
+    found = []
+    for p in parts:
+        grown = exp(-shift if p.exponent is None else p.exponent - shift)
+        found.append((p.coefficient, grown if p.node is None else p.node * grown))
+    return total(found, like.type)
 
 
 @rewrites(div, exact=False, written_only=True, protects=OVERFLOW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from symgrad.expr import Expr, Op, Pointwise, constant, elementwise_type
+from symgrad.expr import CONSTANT, Expr, Op, Pointwise, constant, elementwise_type
 from symgrad.ops import accurate
 from symgrad.ops.pointwise import TRANSCENDENTAL, abs_
 
@@ -113,6 +113,18 @@ exponential_quotient = Op(
 
 With `less_above` or `less_below` there is exp(x) - 1 in the place of exp(x).
 """
+
+
+overflow_shift = Op(
+    "overflow_shift",
+    elementwise_type,
+    "overflow_shift(x)",
+    CONSTANT,
+    elementwise=True,
+    flops=lambda e: 2 * e.type.size,
+    helpers=(accurate.overflow_shift,),
+)
+"""How much is taken off exponents above and below a fraction; it cancels, so it is no variable."""
 
 
 geometric_mean = Op(

@@ -12,6 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from symgrad.expr import CONSTANT, Custom, Expr, Op, Pointwise, Type, add, elementwise_type
+from symgrad.ops import accurate
 from symgrad.ops.pointwise import (
     TRANSCENDENTAL,
     eq,
@@ -63,7 +64,7 @@ def log_cosh(x):
 
 
 log_cosh_op = _function("log_cosh", "log_cosh(x)", lambda g, y, x: g * tanh(x), helpers=(log_cosh,))
-sech = _function("sech", "1 / jnp.cosh(x)", lambda g, y, x: -(g * (y * tanh(x))))
+sech = _function("sech", "sech(x)", lambda g, y, x: -(g * (y * tanh(x))), helpers=(accurate.sech,))
 
 
 def _weighted_type(x: Type, weights: Type, *, axis: int, **_: Any) -> Type:
