@@ -16,6 +16,7 @@ from symgrad.api import jvp as jvp
 from symgrad.api import laplacian as laplacian
 from symgrad.api import trace as trace
 from symgrad.api import value_and_grad as value_and_grad
+from symgrad.api import value_grad_hvp as value_grad_hvp
 from symgrad.api import vjp as vjp
 from symgrad.assumptions import Assumption as Assumption
 from symgrad.assumptions import Assumptions as Assumptions
