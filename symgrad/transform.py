@@ -8,6 +8,7 @@ differentiated) to `Derived` (outputs of a graph, and how to rebuild the result)
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -214,6 +215,8 @@ class Transformed:
         self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.__wrapped__ = fun
+        if extra:
+            self.__signature__ = _with_extra(fun, EXTRA_NAMES[name][:extra])
         self._plans: dict[Any, Plan] = {}
         self._lock = threading.RLock()
         self._dispatch = None if self._takes_values else self._dispatched()
@@ -503,6 +506,20 @@ EXTRA_NAMES = {
     "jvp": ("tangents",),
 }
 """Names of the arguments that a transformation adds in front of the function's own."""
+
+
+def _with_extra(fun: Callable[..., Any], names: Sequence[str]) -> inspect.Signature:
+    """The signature of `fun` after these arguments, for what wraps the transformed function."""
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    extra = [inspect.Parameter(name, kind) for name in names]
+    try:
+        known = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        known = [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+    taken = {p.name for p in known}
+    return inspect.Signature(
+        [e.replace(name=f"{e.name}_") if e.name in taken else e for e in extra] + known
+    )
 
 
 def _are_real(problem: Problem) -> bool:
