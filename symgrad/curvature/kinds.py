@@ -111,13 +111,9 @@ def gauss_newton_operator(
         >>> G @ jnp.array([1.0, 2.0])
         Array([2., 4.], dtype=float32)
     """
-
-    def composed(params: Any, *data: Any) -> Any:
-        return loss(model(params, *data[:1]), *data[1:])
-
     return _operator(
         _gauss_newton_product(model, loss),
-        composed,
+        _composed(model, loss),
         params,
         data,
         _batches(batches, reduction, progress),
@@ -211,6 +207,14 @@ def _gauss_newton_product(model: Callable[..., Any], loss: Callable[..., Any]) -
         return pull(curvature(tangents, found, *data[1:]))[0]
 
     return jit(gauss_newton_product)
+
+
+@remembered
+def _composed(model: Callable[..., Any], loss: Callable[..., Any]) -> Callable[..., Any]:
+    def composed(params: Any, *data: Any) -> Any:
+        return loss(model(params, *data[:1]), *data[1:])
+
+    return composed
 
 
 @remembered

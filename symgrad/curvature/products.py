@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -43,6 +43,7 @@ class Product:
     batches: Batches | None = None
     hessian: bool = False
     positive: bool = False
+    _seen: set[int | None] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         if self.batches is None:
@@ -108,9 +109,18 @@ class Product:
     def _check_finite(
         self, found: Any, vector: Any, data: tuple[Any, ...], batch: int | None
     ) -> None:
-        """Raise at what is not a number, and say where it comes from."""
+        """Raise at what is not a number, and say where it comes from.
+
+        The loss itself is looked at once, as its second derivatives may be finite where it is not.
+        """
         leaves = jax.tree.leaves(found)
-        if not all(map(is_constant, leaves)) or bool(all_finite(found)):
+        if not all(map(is_constant, leaves)):
+            return
+        finite = bool(all_finite(found))
+        if finite and batch not in self._seen:
+            self._seen.add(batch)
+            finite = bool(all_finite(valued(self.loss)(self.params, *data)))
+        if finite:
             return
         where = "" if batch is None else f" in batch {batch}"
         tree = self.space.unflat(found) if len(leaves) == 1 and leaves[0].ndim == 1 else found
@@ -122,7 +132,7 @@ class Product:
                         f"infinite{where}",
                         fix="replace them, or leave their observations out",
                     )
-        value = jit(self.loss)(self.params, *data)
+        value = valued(self.loss)(self.params, *data)
         if not bool(all_finite(value)):
             raise ArgumentValueError(
                 f"the loss is {float(jnp.sum(value))}{where}",
@@ -143,6 +153,12 @@ def all_finite(tree: Any) -> Any:
     leaves = list(map(jnp.asarray, jax.tree.leaves(tree)))
     checks = [jnp.all(jnp.isfinite(x)) for x in leaves if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.all(jnp.stack(checks)) if checks else jnp.asarray(True)
+
+
+@remembered
+def valued(loss: Callable[..., Any]) -> Transformed:
+    """The loss, compiled."""
+    return jit(loss)
 
 
 @remembered
