@@ -163,13 +163,17 @@ def valued(loss: Callable[..., Any]) -> Transformed:
 
 @remembered
 def batched(along: Transformed) -> Transformed:
-    """The same product with vectors along a leading axis, planned anew for several of them."""
+    """The same product with vectors along a leading axis.
+
+    The program for one vector is planned already, and what is batched of it is written as it is:
+    orders of multiplying that save operations make batches of small products of large ones.
+    """
 
     def products(vectors: Any, params: Any, *data: Any) -> Any:
         return jax.vmap(lambda v: along(v, params, *data))(vectors)
 
     products.__name__ = f"several_{along.__name__}"
-    return jit(products)
+    return jit(products, rules="none")
 
 
 @remembered
