@@ -376,6 +376,15 @@ def test_a_quadratic_is_found_constant_and_factorised_once():
     assert len(Q._factors) == 1
 
 
+def test_a_singular_operator_has_no_solution_and_says_so():
+    nothing = sg.hessian_operator(lambda x: jnp.sum(x), jnp.ones(40))
+    assert nothing.eigsh(2).values.tolist() == [0, 0]
+    for method in ("direct", "cg"):
+        with pytest.warns(sg.ConvergenceWarning, match=r"(?s)breakdown.*singular"):
+            assert nothing.solve(jnp.ones(40), method=method).stop is sg.Stop.BREAKDOWN
+    assert nothing.damped(2.0).solve(jnp.ones(40)).x.tolist() == [0.5] * 40
+
+
 def test_scipy_lineax_and_optimisers_take_it(H, G):
     linear = H.to_scipy()
     v = normal(H.shape[0])
@@ -464,6 +473,10 @@ MISTAKES = {
     "empty data": (
         lambda H: sg.hessian_operator(mlp, MLP_PARAMS, np.ones((0, 6)), np.ones(0, int)),
         r"data is empty: `data\[0\]`",
+    ),
+    "data that is no array": (
+        lambda H: sg.hessian_operator(mlp, MLP_PARAMS, MLP_DATA[0], "y"),
+        r"`data\[1\]` of the data is a str",
     ),
     "no batches": (
         lambda H: sg.hessian_operator(mlp, MLP_PARAMS, batches=[]) @ np.ones(75),

@@ -177,7 +177,7 @@ class SymmetricOperator:
     @property
     def _noise(self) -> float:
         """The relative error that a product may have by rounding."""
-        return 16 * float(jnp.finfo(self.dtype).eps)
+        return 16 * max(float(jnp.finfo(dtype).eps) for dtype in self.space.dtypes)
 
     def to_scipy(self) -> Any:
         """As a `scipy.sparse.linalg.LinearOperator` on flat arrays.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from symgrad.curvature.libraries import MissingLibraryError, library
 from symgrad.errors import ArgumentError, ArgumentValueError
+from symgrad.tracing import type_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +55,7 @@ class Batches:
         number = -1
         for number, item in enumerate(self._shown()):
             data = tuple(item) if isinstance(item, tuple | list) else (item,)
-            check_not_empty(data, f"batch {number}")
+            check_data(data, f"batch {number}")
             yield number, self._weight(data), data
         if number < 0:
             raise ArgumentError("there is no batch", fix="pass one batch of data at least")
@@ -74,13 +75,21 @@ class Batches:
         return track(self.items, description="batches", total=total, transient=True)
 
 
-def check_not_empty(data: tuple[Any, ...], where: str) -> None:
-    """Whether all data has entries.
+def check_data(data: tuple[Any, ...], where: str) -> None:
+    """Whether all data are arrays that have entries.
 
     Raises:
-        ArgumentError: an array has none; the message names it.
+        ArgumentError: one is not, or has none; the message names it.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        try:
+            type_of(leaf)
+        except TypeError:
+            raise ArgumentError(
+                f"`data{jax.tree_util.keystr(path)}` of {where} is a {type(leaf).__name__}, not an "
+                "array",
+                fix="let the loss close over what is no array",
+            ) from None
         if 0 in jnp.shape(leaf):
             raise ArgumentError(
                 f"{where} is empty: `data{jax.tree_util.keystr(path)}` has shape {jnp.shape(leaf)}",

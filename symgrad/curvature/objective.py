@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from symgrad.api import value_and_grad
-from symgrad.curvature.batches import Batches, check_not_empty
+from symgrad.curvature.batches import Batches, check_data
 from symgrad.curvature.kinds import hessian_product
 from symgrad.curvature.products import all_finite, flattened
 from symgrad.curvature.remembered import remembered
@@ -151,7 +151,7 @@ def scipy_objective(
             "both data and batches were given",
             fix="pass the data after the parameters, or as batches=",
         )
-    check_not_empty(data, "the data")
+    check_data(data, "the data")
     parts = None if batches is None else Batches(batches, reduction, progress)
     return ScipyObjective(loss, space.cast(params), data, space, parts)
 

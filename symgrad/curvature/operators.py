@@ -201,16 +201,19 @@ class CurvatureOperator(SymmetricOperator):
             raise ArgumentValueError(
                 f"eigsh knows no which={which!r}", fix="pass 'LA', 'SA', 'LM' or 'BE'"
             )
-        if k == size or size <= 4 * k or size <= 32:
-            values, vectors = np.linalg.eigh(_symmetric(self.matmat, size, self.dtype))
-            chosen = _chosen(values, k, which)
-            values, vectors, products = values[chosen], vectors[:, chosen], size
-            stop = Stop.CONVERGED
-        else:
+        small = k >= size - 1 or size <= max(32, min(4 * k, DIRECT_SIZE))
+        products, stop = 0, Stop.BREAKDOWN
+        values, vectors = np.zeros(0), np.zeros((size, 0))
+        if not small:
             start = np.random.default_rng(0).normal(size=size)
             values, vectors, products, stop = estimates.extreme_eigenpairs(
                 self._apply, size, k, which, tol or self._noise, max_iterations, start
             )
+        if small or (stop is Stop.BREAKDOWN and size <= DIRECT_SIZE):
+            values, vectors = np.linalg.eigh(_symmetric(self.matmat, size, self.dtype))
+            chosen = _chosen(values, k, which)
+            values, vectors, stop = values[chosen], vectors[:, chosen], Stop.CONVERGED
+            products += size
         images = np.asarray(self @ jnp.asarray(vectors), float) if len(values) else vectors
         residuals = np.linalg.norm(images - vectors * values, axis=0)
         trees = self.space.unflat(jnp.asarray(vectors.T, self.dtype))
@@ -318,11 +321,15 @@ class CurvatureOperator(SymmetricOperator):
         warn_unless_converged(solution, _advice(found.stop))
         return solution
 
-    def _factorised(self, damping: float) -> Callable[[np.ndarray], np.ndarray]:
+    def _factorised(self, damping: float) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Solutions by factors, kept for the next right side; None where there are none."""
         if damping not in self._factors:
             matrix = np.asarray(self.dense(), np.float64)
             matrix = (matrix + matrix.T) / 2 + damping * np.eye(len(matrix))
-            self._factors[damping] = solving.factorised(matrix)
+            try:
+                self._factors[damping] = solving.factorised(matrix)
+            except np.linalg.LinAlgError:
+                self._factors[damping] = None
         return self._factors[damping]
 
     def spectrum(self, key: Any, probes: int = 8, order: int = 64) -> Spectrum:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from symgrad.api import jit
-from symgrad.curvature.batches import Batches, check_not_empty
+from symgrad.curvature.batches import Batches, check_data
 from symgrad.curvature.remembered import remembered
 from symgrad.curvature.vectors import Space
 from symgrad.errors import ArgumentError, ArgumentValueError
@@ -47,7 +47,7 @@ class Product:
 
     def __post_init__(self) -> None:
         if self.batches is None:
-            check_not_empty(self.data, "the data")
+            check_data(self.data, "the data")
             # Traces and differentiates, so that a loss that cannot be is refused here.
             self.along.graph(*self.example)
         elif self.data:

@@ -40,7 +40,7 @@ class Stop(enum.StrEnum):
 def warn_unless_converged(result: Any, advice: str) -> None:
     """Say aloud what a result that has not converged says of itself."""
     if not result.converged:
-        warnings.warn(f"{result!r}\n\n  fix: {advice}", ConvergenceWarning, stacklevel=4)
+        warnings.warn(f"{result!r}\n\n  fix: {advice}", ConvergenceWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -163,8 +163,10 @@ def factorised(matrix: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return lambda b: vectors @ ((vectors.T @ b) / values)
 
 
-def direct(apply: Apply, solve: Apply, b: np.ndarray, tol: float) -> Solved:
-    """The solution by factors."""
+def direct(apply: Apply, solve: Apply | None, b: np.ndarray, tol: float) -> Solved:
+    """The solution by factors; without factors, of a singular matrix, there is none."""
+    if solve is None:
+        return Solved(np.zeros_like(b), 0, (1.0,), 1.0, 0, Stop.BREAKDOWN)
     x = solve(b)
     # One step of refinement, with the operator's own products.
     x = x + solve(b - apply(x))

@@ -81,8 +81,8 @@ class Space:
 
     @property
     def dtype(self) -> Any:
-        """Of flat vectors."""
-        return jnp.result_type(*self.dtypes)
+        """Of flat vectors, which iterations add up: single precision at least."""
+        return jnp.result_type(*self.dtypes, jnp.float32)
 
     def flat(self, vector: Any) -> jax.Array:
         """A tree as one array; leading axes that all leaves have are kept."""
