@@ -35,6 +35,9 @@ class SymmetricOperator:
     shift: float = 0.0
     _factors: dict[Any, Any] = field(default_factory=dict)
 
+    # NumPy's numbers on the left leave the multiplication to the operator.
+    __array_ufunc__ = None
+
     @property
     def shape(self) -> tuple[int, int]:
         """(n, n), where n is the number of parameters."""
@@ -117,8 +120,13 @@ class SymmetricOperator:
             vector = jnp.asarray(vector, self.dtype)
         else:
             vector = self.space.cast(vector)
-        method = {TREE: "one", TREES: "several", FLAT: "flat", MATRIX: "columns"}[form]
-        parts = [(s, getattr(p, method)(vector)) for s, p in self.terms]
+        multiply = {
+            TREE: Product.one,
+            TREES: Product.several,
+            FLAT: Product.flat,
+            MATRIX: Product.columns,
+        }[form]
+        parts = [(s, multiply(p, vector)) for s, p in self.terms]
         if self.shift or not parts:
             parts.append((self.shift, vector))
 

@@ -43,7 +43,7 @@ class CurvatureOperator(SymmetricOperator):
     Wherever a vector is taken it may be a tree like the parameters or a flat array of shape
     (n,), and what comes back has the same form. Several vectors at once, which are multiplied by
     one batched program, are the columns of an array of shape (n, k), or a tree whose leaves all
-    have one more axis in front.
+    have one more axis in front; an array with n rows is taken for columns.
 
     Attributes:
         terms: factors and products that are summed.
