@@ -326,6 +326,9 @@ def laplacian(
 def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default") -> Transformed:
     """The Hessian of a scalar function times a vector, without the Hessian.
 
+    Of forward over reverse, reverse over forward and reverse over reverse, the order runs whose
+    simplified graph costs least; `.explain` says which and why.
+
     Args:
         fun: returns a scalar.
         argnums: the argument, or arguments, in which the Hessian is taken.
@@ -333,7 +336,8 @@ def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "defaul
 
     Returns:
         `h(v, *args)`: H v at `args`; `v` and the result have the structure, shapes and
-        dtypes of `args[argnums]`.
+        dtypes of `args[argnums]`, of a tuple of them for several. Many vectors at once are
+        `jax.vmap(sg.hvp(fun), in_axes=(0, None))`, one batched program.
 
     Raises:
         ArgumentError: when called, if `v` does not match the argument it multiplies.
@@ -350,8 +354,31 @@ def hvp(fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "defaul
         >>> sg.hvp(cubes)(jnp.array([1.0, 0.0]), jnp.array([2.0, 3.0]))
         Array([12.,  0.], dtype=float32)
     """
-    build = derivatives.hessian_vector_product
-    return Transformed(fun, build, "hvp", argnums=argnums, extra=1, rules=rules)
+    ways = derivatives.hessian_products(with_gradient=False)
+    return Transformed(fun, ways, "hvp", argnums=argnums, extra=1, rules=rules)
+
+
+def value_grad_hvp(
+    fun: Callable[..., Any], argnums: Argnums = 0, *, rules: Rules = "default"
+) -> Transformed:
+    """The value, the gradient and a product with the Hessian, in one program.
+
+    What the three have in common, the forward pass and most of the backward pass, is computed
+    once. Arguments and errors are those of `hvp`.
+
+    Returns:
+        `f(v, *args)`, which returns `(value, gradient, product)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> cubes = lambda x: jnp.sum(x**3)
+        >>> value, slope, product = sg.value_grad_hvp(cubes)(jnp.ones(2), jnp.array([1.0, 2.0]))
+        >>> float(value), slope.tolist(), product.tolist()
+        (9.0, [3.0, 12.0], [6.0, 12.0])
+    """
+    ways = derivatives.hessian_products(with_gradient=True)
+    return Transformed(fun, ways, "value_grad_hvp", argnums=argnums, extra=1, rules=rules)
 
 
 class Pullback:

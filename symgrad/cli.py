@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 import symgrad as sg
+from symgrad.curvature import command as curvature
 from symgrad.errors import SymgradError
 
 FAILURE, USAGE = 1, 2
@@ -37,6 +38,7 @@ examples:
   symgrad source model.py:loss --arg "{'W': f32[64,10], 'b': f32[10]}" --arg 'f32[32,64]'
   symgrad source jax.nn:softplus --arg 'f32[]' --transform value_and_grad
   symgrad explain package.module:energy --arg 'f64[100,3]' --transform hessian
+  symgrad spectrum model.py:loss --params params.npz --data data.npz -o density.png
 """
 
 ARGUMENTS = """\
@@ -118,6 +120,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_program_options(
         command("explain", run_explain, "say what every stage and rule did to it", epilog=notes)
     )
+    spectrum = command("spectrum", run_spectrum, "eigenvalues of the Hessian of a loss")
+    spectrum.add_argument("function", metavar="MODULE:FUNCTION", help="or FILE.py:FUNCTION")
+    curvature.add_options(spectrum)
     command("info", run_info, "versions and devices, for bug reports")
     return parser
 
@@ -162,6 +167,12 @@ def run_source(options: argparse.Namespace) -> int:
 def run_explain(options: argparse.Namespace) -> int:
     """`symgrad explain`."""
     return _run_program(options, lambda transformed, args: str(transformed.explain(*args)))
+
+
+def run_spectrum(options: argparse.Namespace) -> int:
+    """`symgrad spectrum`: the loss takes the parameters first, then the data."""
+    print(curvature.report(find_function(options.function), options))
+    return 0
 
 
 def _run_program(options: argparse.Namespace, read: Callable[[Any, list[Any]], str]) -> int:

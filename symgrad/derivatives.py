@@ -6,8 +6,9 @@ it builds anything.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from symgrad.errors import ArgumentError, Frame, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian, second_derivative_sum
 from symgrad.ops.pointwise import convert
+from symgrad.ops.reduce import reduce_sum
 from symgrad.ops.shape import full, zeros
 from symgrad.tracing import definition
 from symgrad.transform import Derived, Problem, Transformation
@@ -255,45 +257,141 @@ def laplacian_sum(problem: Problem) -> Derived:
     return Derived(slots, traced.out_types, rebuild, made, traced.out_homes)
 
 
-def hessian_vector_product(problem: Problem) -> Derived:
-    """The pushforward of the gradient along `v`, the call's first argument."""
+def hessian_products(*, with_gradient: bool) -> Mapping[str, Transformation]:
+    """The ways to a Hessian times `v`, the call's first argument, by their names.
+
+    The first is the textbook's, and the only one for functions whose derivative rules are the
+    user's: what such a rule says of a gradient holds in the order it was written for.
+
+    Args:
+        with_gradient: also return the value and the gradient, which the product shares work with.
+    """
+
+    def way(name: str) -> Transformation:
+        def build(problem: Problem) -> Derived:
+            return _hessian_product(problem, HESSIAN_ORDERS[name], with_gradient)
+
+        return build
+
+    return {name: way(name) for name in HESSIAN_ORDERS}
+
+
+def _hessian_product(problem: Problem, order: _Order, with_gradient: bool) -> Derived:
     _check_inputs(problem, holomorphic=False, allow_int=False)
     main, _ = _main_and_aux(problem, False)
     loss = _scalar_loss(problem, main, False)
     sources = problem.sources
-    wanted = _argument_structure(problem)
-    given = problem.arguments.subtrees[0]
+    _check_vector(problem)
+    made: Origins = {}
+    made_gradient: list[Slot] | None = None
+    if with_gradient or order is not _reverse_over_forward:
+        pulled = pullback([loss], [full(1, loss.type)], sources, problem.graph.origins, made)
+        made_gradient = _lifted(problem, pulled, made)
+    products = order(problem, loss, made_gradient or [], made)
+    slots, types, _ = _cotangent_results(products, sources)
+    for slot, source in zip(slots, sources, strict=True):
+        name = problem.graph.origins.get(source, UNKNOWN).name
+        made[slot] = Origin(made.get(slot, UNKNOWN).frame, f"Hv_{name}", True)
+    if not with_gradient:
+        return Derived(
+            slots, types, functools.partial(_per_argument, problem), made, problem.cotangent_homes
+        )
+    gradient, gradient_types, _ = _cotangent_results(made_gradient or [], sources)
+    _name_after_inputs(made, gradient, sources, problem)
+
+    def rebuild(results: list[Any]) -> Any:
+        first, rest = results[1 : 1 + len(sources)], results[1 + len(sources) :]
+        return results[0], _per_argument(problem, first), _per_argument(problem, rest)
+
+    return Derived(
+        [loss, *gradient, *slots],
+        [*problem.traced.out_types, *gradient_types, *types],
+        rebuild,
+        made,
+        [*problem.traced.out_homes, *problem.cotangent_homes, *problem.cotangent_homes],
+    )
+
+
+def _forward_over_reverse(
+    problem: Problem, loss: Expr, gradient: Sequence[Slot], made: Origins
+) -> list[Slot]:
+    """The tangent of the gradient along v."""
+    present = [p for p in gradient if p is not None]
+    known = {**made, **problem.graph.origins}
+    pushed = iter(pushforward(present, problem.sources, problem.extra_inputs, known, made))
+    return [None if p is None else next(pushed) for p in gradient]
+
+
+def _reverse_over_forward(
+    problem: Problem, loss: Expr, gradient: Sequence[Slot], made: Origins
+) -> list[Slot]:
+    """The gradient of the slope along v."""
+    origins = problem.graph.origins
+    pushed = pushforward([loss], problem.sources, problem.extra_inputs, origins, made)
+    (slope,) = _lifted(problem, pushed, made)
+    return _gradient_of(problem, slope, made)
+
+
+def _reverse_over_reverse(
+    problem: Problem, loss: Expr, gradient: Sequence[Slot], made: Origins
+) -> list[Slot]:
+    """The gradient of the gradient's product with v."""
+    slope: Slot = None
+    for g, v in zip(gradient, problem.extra_inputs, strict=True):
+        if g is not None:
+            term = reduce_sum(g * v, axes=tuple(range(g.ndim)))
+            term = convert(term, dtype=loss.dtype, weak=loss.type.weak)
+            slope = term if slope is None else slope + term
+    return _gradient_of(problem, slope, made)
+
+
+_Order = Callable[[Problem, Expr, Sequence[Slot], Origins], list[Slot]]
+
+HESSIAN_ORDERS: Mapping[str, _Order] = {
+    "forward over reverse": _forward_over_reverse,
+    "reverse over forward": _reverse_over_forward,
+    "reverse over reverse": _reverse_over_reverse,
+}
+"""Orders of the two passes that make a product with a Hessian."""
+
+
+def _gradient_of(problem: Problem, slope: Slot, made: Origins) -> list[Slot]:
+    if slope is None:
+        return [None for _ in problem.sources]
+    known = {**made, **problem.graph.origins}
+    return pullback([slope], [full(1, slope.type)], problem.sources, known, made)
+
+
+def _check_vector(problem: Problem) -> None:
+    """Whether the first argument has the structure, shapes and dtypes of what it multiplies."""
+    wanted, given = _argument_structure(problem), problem.arguments.subtrees[0]
     if given != wanted:
+        leaves = [
+            {jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+            for tree in (jax.tree.unflatten(t, [0] * t.num_leaves) for t in (wanted, given))
+        ]
+        missing, unknown = sorted(leaves[0] - leaves[1]), sorted(leaves[1] - leaves[0])
+        which = [f"`v{m}` is missing" for m in missing] + [f"`v{u}` is none of it" for u in unknown]
         raise ArgumentError(
-            f"the vector of hvp has the structure {structure(given)}, the differentiated "
-            f"argument the structure {structure(wanted)}",
+            f"the vector of {problem.name} has the structure {structure(given)}, the "
+            f"differentiated argument the structure {structure(wanted)}"
+            + (f": {which[0]}" if which else ""),
             fix="pass a vector with the structure of the argument it multiplies",
         )
     _check_same_types(
-        "vector", problem.extra_inputs, [s.type for s in sources], problem.arguments.paths
+        "vector",
+        problem.extra_inputs,
+        [s.type for s in problem.sources],
+        problem.arguments.paths,
     )
-    made: Origins = {}
-    origins = dict(problem.graph.origins)
-    pulled = _lifted(problem, pullback([loss], [full(1, loss.type)], sources, origins, made), made)
-    present = [p for p in pulled if p is not None]
-    pushed = iter(pushforward(present, sources, problem.extra_inputs, {**made, **origins}, made))
-    products = [None if p is None else next(pushed) for p in pulled]
-    slots, types, _ = _cotangent_results(products, sources)
-    for slot, source in zip(slots, sources, strict=True):
-        name = origins.get(source, UNKNOWN).name
-        made[slot] = Origin(made.get(slot, UNKNOWN).frame, f"Hv_{name}", True)
-
-    def rebuild(results: list[Any]) -> Any:
-        return _per_argument(problem, results)
-
-    return Derived(slots, types, rebuild, made, problem.cotangent_homes)
 
 
 def _lifted(problem: Problem, slots: Sequence[Slot], made: Origins) -> list[Slot]:
     """First derivatives as the laws leave them, whose derivatives are taken next."""
     outputs = tuple(s for s in slots if s is not None)
     origins = {**made, **problem.graph.origins}
-    graph = problem.lift(Graph(problem.graph.inputs, outputs, origins=origins))
+    inputs = problem.extra_inputs + problem.graph.inputs
+    graph = problem.lift(Graph(inputs, outputs, origins=origins))
     made.update((n, o) for n, o in graph.origins.items() if n not in problem.graph.origins)
     found = iter(graph.outputs)
     return [None if s is None else next(found) for s in slots]

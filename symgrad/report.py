@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from symgrad.cost import Cost
@@ -35,6 +35,34 @@ class Opaque:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of several ways to the same result was taken.
+
+    Attributes:
+        prices: of each way's simplified graph: floating-point operations, and 256 for starting
+            each operation.
+        taken: the way that runs.
+    """
+
+    prices: Mapping[str, float]
+    taken: str
+
+    @property
+    def why(self) -> str:
+        """The reason in words."""
+        first, rest = (
+            next(iter(self.prices)),
+            [p for n, p in self.prices.items() if n != self.taken],
+        )
+        if self.taken != first:
+            saved = 1 - self.prices[self.taken] / self.prices[first]
+            return f"{self.taken} costs {saved:.0%} less than {first}"
+        if self.prices[first] <= min(rest):
+            return f"nothing costs less than {first}"
+        return f"nothing costs clearly less than {first}"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The account of one compilation; `print` it, or show it in a notebook.
 
@@ -44,6 +72,7 @@ class Report:
         firings: the rules that fired, most frequent first.
         opaque: operations symgrad passes through to JAX.
         exhausted: whether simplification stopped because its budget was spent.
+        choice: which of several orders of differentiating was taken, None if there is only one.
     """
 
     title: str
@@ -51,9 +80,16 @@ class Report:
     firings: tuple[Firing, ...]
     opaque: tuple[Opaque, ...]
     exhausted: bool = False
+    choice: Choice | None = None
 
     def __str__(self) -> str:
         lines = [self.title, "", *_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages])]
+        if self.choice is not None:
+            lines += [
+                "",
+                *_table(*_choice_table(self.choice), numbers=(1,)),
+                f"  {self.choice.why}",
+            ]
         if self.firings:
             rows = [(f.rule, str(f.count), ", ".join(f.lines)) for f in self.firings]
             lines += ["", *_table(("rule", "fired", "at"), rows, numbers=(1,))]
@@ -73,6 +109,9 @@ class Report:
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts.append(_html_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages]))
+        if self.choice is not None:
+            parts.append(_html_table(*_choice_table(self.choice)))
+            parts.append(f"<p>{html.escape(self.choice.why)}</p>")
         if self.firings:
             rows = [
                 (f.rule, f.law, str(f.count), ", ".join(f.lines), f.protects) for f in self.firings
@@ -120,6 +159,14 @@ def opaque_nodes(graph: Graph) -> tuple[Opaque, ...]:
 
 def short_place(frame: Frame) -> str:
     return f"{os.path.basename(frame.file)}:{frame.line}"
+
+
+def _choice_table(choice: Choice) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    rows = [
+        (name, f"{price:,.0f}", "taken" if name == choice.taken else "")
+        for name, price in choice.prices.items()
+    ]
+    return ("order of differentiating", "price", ""), rows
 
 
 def _stage_row(stage: tuple[str, Cost]) -> tuple[str, ...]:

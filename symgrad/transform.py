@@ -8,12 +8,14 @@ differentiated) to `Derived` (outputs of a graph, and how to rebuild the result)
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from symgrad import cost, report, walk
 from symgrad.arguments import (
@@ -29,17 +31,18 @@ from symgrad.compile import Executable, compile_program
 from symgrad.derive import refuse_effects
 from symgrad.emit.names import identifier
 from symgrad.emit.source import emit
-from symgrad.errors import ArgumentError, OutputError, SymgradError
+from symgrad.errors import ArgumentError, NoDerivativeError, OutputError, SymgradError
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.kept import keep, release
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import shared
 from symgrad.laws.totals import lean_loops
+from symgrad.ops.calls import has_custom
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.plan.companions import with_companions
-from symgrad.plan.planner import plan, total_price
+from symgrad.plan.planner import plan, total_price, work
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.structured import assembled, compressed
@@ -127,6 +130,9 @@ class Derived:
 
 Transformation = Callable[[Problem], Derived]
 
+Ways = Mapping[str, Transformation]
+"""Transformations with the same results, of which the cheapest runs; the first where in doubt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -181,7 +187,7 @@ class Transformed:
     def __init__(
         self,
         fun: Callable[..., Any],
-        transformation: Transformation,
+        transformation: Transformation | Ways,
         name: str,
         *,
         argnums: int | Sequence[int] = (),
@@ -197,7 +203,10 @@ class Transformed:
     ):
         check_callable(fun, name)
         phases(rules)
-        self.fun, self.transformation, self.name = fun, transformation, name
+        self.fun, self.name = fun, name
+        self.ways: Ways = (
+            transformation if isinstance(transformation, Mapping) else {"": transformation}
+        )
         self.argnums, self.extra, self.rules = argnums, extra, rules
         self.static_argnums, self.static_argnames = tuple(static_argnums), tuple(static_argnames)
         self.donate_argnums = tuple(donate_argnums)
@@ -206,6 +215,8 @@ class Transformed:
         self.__name__ = f"{name}_{getattr(fun, '__name__', type(fun).__name__).strip('<>')}"
         self.__doc__ = getattr(fun, "__doc__", None)
         self.__wrapped__ = fun
+        if extra:
+            self.__signature__ = _with_extra(fun, EXTRA_NAMES[name][:extra])
         self._plans: dict[Any, Plan] = {}
         self._lock = threading.RLock()
         self._dispatch = None if self._takes_values else self._dispatched()
@@ -354,13 +365,13 @@ class Transformed:
         before, _ = phases(self.rules)
         log = Log()
         lifted = simplify(traced.graph, before, log)
-        made = self._derive(arguments, traced, lifted, log)
+        made, choice = self._cheapest(arguments, traced, lifted, log)
         if self.rules == "default" and self.name != "jit":
             # Neither order of products is always the better one to differentiate.
             planned = plan(lifted)
             if planned is not lifted:
-                other = self._derive(arguments, traced, planned, log.copy())
-                made = min(made, other, key=lambda m: total_price(m.graph))
+                other = self._derived(arguments, traced, planned, log.copy(), choice.taken)
+                made = min(made, self._planned(other), key=lambda m: total_price(m.graph))
         if self.structured:
             made = made.structured()
         else:
@@ -382,6 +393,7 @@ class Transformed:
                 report.firings(made.log),
                 report.opaque_nodes(final),
                 made.log.exhausted,
+                choice if len(choice.prices) > 1 else None,
             ),
         )
 
@@ -396,12 +408,31 @@ class Transformed:
                 "sg.jvp for its products with vectors",
             )
 
-    def _derive(self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log) -> _Made:
-        """The derivative of a lifted graph, simplified and planned."""
+    def _cheapest(
+        self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log
+    ) -> tuple[_Made, report.Choice]:
+        """The way whose simplified derivative costs least, planned, and why it was taken."""
+        first, *others = self.ways
+        made = self._derived(arguments, traced, lifted, log.copy(), first)
+        found, prices = {first: made}, {first: work(made.graph)}
+        if self.rules == "default" and not has_custom(lifted) and _are_real(made.problem):
+            for name in others:
+                try:
+                    found[name] = self._derived(arguments, traced, lifted, log.copy(), name)
+                except NoDerivativeError:
+                    continue
+                prices[name] = work(found[name].graph)
+        taken = min(prices, key=lambda name: prices[name] / (CLEARLY if name != first else 1))
+        return self._planned(found[taken]), report.Choice(prices, taken)
+
+    def _derived(
+        self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log, way: str
+    ) -> _Made:
+        """The derivative of a lifted graph, simplified."""
         before, after = phases(self.rules)
         problem = self._problem(arguments, traced, lifted, log)
         refuse_effects(problem.graph, problem.sources)
-        derived = self.transformation(problem)
+        derived = self.ways[way](problem)
         origins = {**derived.origins, **lifted.origins}
         origins |= {
             e: Origin(name=n) for e, n in zip(problem.extra_inputs, arguments.names, strict=False)
@@ -411,20 +442,26 @@ class Transformed:
         raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, effects)
         whole = prepared(raw)
         simple = simplify(whole, after, log)
-        final = simple
         if self.rules == "default":
             simple = lean_loops(shared(simple))
-            planned = plan(simple)
-            final = simple if planned is simple else simplify(planned, after, log)
         stages = [
             ("trace", traced.graph, True),
             ("lift", lifted, before and self.name != "jit"),
             ("differentiate", whole, self.name != "jit"),
             ("simplify", simple, after),
-            ("plan", final, final is not simple),
         ]
         costs = tuple((name, cost.cost(graph)) for name, graph, shown in stages if shown)
-        return _Made(problem, derived, raw, final, costs, log)
+        return _Made(problem, derived, raw, simple, costs, log)
+
+    def _planned(self, made: _Made) -> _Made:
+        """The same with its products in the order that costs least."""
+        if self.rules != "default":
+            return made
+        planned = plan(made.graph)
+        if planned is made.graph:
+            return made
+        final = simplify(planned, phases(self.rules)[1], made.log)
+        return replace(made, graph=final, stages=(*made.stages, ("plan", cost.cost(final))))
 
     def _problem(
         self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log
@@ -456,11 +493,38 @@ class Transformed:
         return f"{self.name} of `{of}`{wrt}."
 
 
+CLEARLY = 0.95
+"""Another way than the first is taken if it costs less than this part of it."""
+
 RETRACED = 64
 """Programs that `vjp` or `jvp` of one function keeps; they trace it at each call, as JAX does."""
 
-EXTRA_NAMES = {"hvp": ("v",), "vjp": ("cotangent",), "jvp": ("tangents",)}
+EXTRA_NAMES = {
+    "hvp": ("v",),
+    "value_grad_hvp": ("v",),
+    "vjp": ("cotangent",),
+    "jvp": ("tangents",),
+}
 """Names of the arguments that a transformation adds in front of the function's own."""
+
+
+def _with_extra(fun: Callable[..., Any], names: Sequence[str]) -> inspect.Signature:
+    """The signature of `fun` after these arguments, for what wraps the transformed function."""
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    extra = [inspect.Parameter(name, kind) for name in names]
+    try:
+        known = list(inspect.signature(fun).parameters.values())
+    except (TypeError, ValueError):
+        known = [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+    taken = {p.name for p in known}
+    return inspect.Signature(
+        [e.replace(name=f"{e.name}_") if e.name in taken else e for e in extra] + known
+    )
+
+
+def _are_real(problem: Problem) -> bool:
+    """Whether no conventions about complex derivatives tell the ways apart."""
+    return not any(jax.dtypes.issubdtype(s.dtype, jnp.complexfloating) for s in problem.sources)
 
 
 def _with_static(fun: Callable[..., Any], static: Sequence[tuple[Any, Any]]) -> Callable[..., Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import importlib
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +14,22 @@ import pytest
 from test_layers import LAYERS
 
 import symgrad as sg
-from symgrad import api
+from symgrad import api, curvature
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
-EXAMPLES = [found for found in doctest.DocTestFinder().find(api, "symgrad") if found.examples]
+CURVATURE = [
+    importlib.import_module(f"symgrad.curvature.{m.name}")
+    for m in pkgutil.iter_modules(curvature.__path__)
+]
+EXAMPLES = [
+    found
+    for module in (api, *CURVATURE)
+    for found in doctest.DocTestFinder().find(module, "symgrad")
+    if found.examples
+]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -60,7 +71,8 @@ def test_docstrings_of_the_interface_are_true(example: doctest.DocTest) -> None:
 
 
 def test_the_interface_is_shown_by_examples() -> None:
-    public = {n for n, v in vars(sg).items() if getattr(v, "__module__", "") == api.__name__}
+    homes = {api.__name__, *(m.__name__ for m in CURVATURE)}
+    public = {n for n, v in vars(sg).items() if getattr(v, "__module__", "") in homes}
     assert public - {example.name.rpartition(".")[2] for example in EXAMPLES} == {"Pullback"}
 
 

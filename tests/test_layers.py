@@ -43,7 +43,7 @@ LAYERS = (
     ("transform",),
     ("derivatives",),
     ("api",),
-    ("certificate", "assumptions"),
+    ("certificate", "assumptions", "curvature"),
     ("__init__",),
     ("cli", "demo"),
 )

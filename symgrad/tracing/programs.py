@@ -63,6 +63,9 @@ def behind(closed: Any, file: str, operands: Sequence[Expr]) -> Graph | None:
     known = _known.get(file)
     if known is None or len(operands) != len(known.graph.inputs):
         return None
+    pairs = zip(operands, known.graph.inputs, strict=True)
+    if any(o.shape != i.shape or o.dtype != i.dtype for o, i in pairs):
+        return None
     homes = map(home_of_aval, closed.in_avals)
     avals = [struct(o.type, p) for o, p in zip(operands, homes, strict=True)]
     same = known.jitted.trace(*avals).jaxpr.jaxpr is closed.jaxpr

@@ -1,0 +1,1 @@
+"""Second derivatives as linear operators: products, eigenvalues, traces, solutions, spectra."""
