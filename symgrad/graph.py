@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
+from symgrad.saved.read import read
+from symgrad.saved.write import write
 from symgrad.walk import UNKNOWN, Origin, Origins
 
 
@@ -133,6 +136,30 @@ class Graph(walk.Graph):
 
         return run
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the graph to a file that `sg.load` reads: data only, no code, no pickle.
+
+        The file is there whole or not at all. Of functions with derivative rules of their own it
+        has what first and second derivatives need.
+
+        Raises:
+            SavedGraphError: the graph holds what is no data, such as a callback or a primitive
+                that is left to JAX; the error names the line.
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import os, tempfile
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().simplify()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     graph.save(os.path.join(folder, "slope.graph"))
+            ...     again = sg.load(os.path.join(folder, "slope.graph"))
+            >>> again == graph
+            True
+        """
+        write(self, path)
+
     def __str__(self) -> str:
         return self.source()
 
@@ -167,3 +194,25 @@ class Graph(walk.Graph):
 
     def _output_name(self, i: int) -> str:
         return self.origins.get(self.outputs[i], UNKNOWN).name or f"output_{i}"
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """The graph that `Graph.save` wrote to a file, with the names and lines it had.
+
+    A file from a stranger can fail to load. It cannot run anything or make this allocate more
+    than the file is large. Running what was loaded is running somebody's program: it may be as
+    slow and as large as a program can be.
+
+    Raises:
+        SavedGraphError: the file is not one that symgrad wrote, or has been changed since.
+        OSError: there is no such file, or it cannot be read.
+
+    Example:
+        >>> import os, tempfile
+        >>> import symgrad as sg
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sg.trace(lambda x: x * x, 1.0).save(os.path.join(folder, "square.graph"))
+        ...     sg.load(os.path.join(folder, "square.graph")).compile()(3.0)
+        Array(9., dtype=float32, weak_type=True)
+    """
+    return Graph.of(read(path))

@@ -12,13 +12,18 @@ import pytest
 from test_layers import LAYERS
 
 import symgrad as sg
-from symgrad import api
+from symgrad import api, graph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
-EXAMPLES = [found for found in doctest.DocTestFinder().find(api, "symgrad") if found.examples]
+EXAMPLES = [
+    found
+    for module in (api, graph)
+    for found in doctest.DocTestFinder().find(module, "symgrad")
+    if found.examples
+]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

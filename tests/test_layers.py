@@ -36,7 +36,7 @@ LAYERS = (
     ("laws",),
     ("plan",),
     ("tracing",),
-    ("emit",),
+    ("emit", "saved"),
     ("jacobian", "arguments", "report"),
     ("compile",),
     ("graph", "structured"),
