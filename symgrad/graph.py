@@ -17,6 +17,7 @@ from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
+from symgrad.notation.program import node_latex, notebook_latex, program_latex
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
@@ -159,6 +160,31 @@ class Graph(walk.Graph):
             True
         """
         write(self, path)
+
+    def latex(self, node: Expr | None = None) -> str:
+        r"""The graph in the notation of textbooks, as one `aligned` block of LaTeX.
+
+        Products of matrices, transposes, Hadamard products, sums over named indices; every value
+        with a name of the user's has a line of its own, and so has what is used twice. Vectors are
+        columns. The last line says what is returned.
+
+        Args:
+            node: only the equation of this node, in the symbols of its operands.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> def energy(A, x):
+            ...     return x @ A @ x / 2
+            >>> print(sg.grad(energy, 1).graph(jnp.ones((2, 2)), jnp.ones(2)).latex())
+            \begin{aligned}
+            f\left(A, x\right) &= 0.5 \, \left(A^{\top} \, x + A \, x\right)
+            \end{aligned}
+        """
+        return program_latex(self) if node is None else node_latex(self, node)
+
+    def _repr_latex_(self) -> str | None:
+        return notebook_latex(self)
 
     def __str__(self) -> str:
         return self.source()

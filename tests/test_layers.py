@@ -37,6 +37,7 @@ LAYERS = (
     ("plan",),
     ("tracing",),
     ("emit", "saved"),
+    ("notation",),
     ("jacobian", "arguments", "report"),
     ("compile",),
     ("graph", "structured"),
