@@ -35,6 +35,7 @@ from symgrad.errors import TracingError as TracingError
 from symgrad.errors import TracingIndexError as TracingIndexError
 from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
+from symgrad.graph import from_sympy as from_sympy
 from symgrad.graph import load as load
 from symgrad.laws import book as _book
 from symgrad.report import Report as Report

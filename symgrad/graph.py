@@ -17,7 +17,9 @@ from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
+from symgrad.notation import from_sympy as sympy_reader
 from symgrad.notation.program import node_latex, notebook_latex, program_latex
+from symgrad.notation.to_sympy import to_sympy
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
@@ -183,6 +185,27 @@ class Graph(walk.Graph):
         """
         return program_latex(self) if node is None else node_latex(self, node)
 
+    def to_sympy(self) -> Any:
+        """The outputs as SymPy's expressions, entry by entry: one, or a tuple.
+
+        An input of rank 0 becomes a `Symbol` of its name, a vector or matrix a `MatrixSymbol`;
+        vectors are columns. Results of rank 1 and 2 are matrices.
+
+        Raises:
+            NotationError: an operation has no counterpart in SymPy, or an array has more than
+                1,000 entries.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x, y: jnp.sin(x) * y + x**2, 1.0, 2.0)
+            >>> graph.to_sympy()
+            x**2 + y*sin(x)
+            >>> graph.grad().to_sympy()
+            2*x + y*cos(x)
+        """
+        return to_sympy(self)
+
     def _repr_latex_(self) -> str | None:
         return notebook_latex(self)
 
@@ -220,6 +243,29 @@ class Graph(walk.Graph):
 
     def _output_name(self, i: int) -> str:
         return self.origins.get(self.outputs[i], UNKNOWN).name or f"output_{i}"
+
+
+def from_sympy(expr: Any, symbols: Sequence[Any]) -> Graph:
+    """The graph of an expression of SymPy, to differentiate, simplify and compile.
+
+    Args:
+        expr: an expression, a matrix of expressions, a `MatrixExpr`, or a list of outputs.
+        symbols: the inputs in order: each `Symbol` a number, each `MatrixSymbol` a matrix. Numbers
+            are float32, or float64 where JAX is told to use 64 bits.
+
+    Raises:
+        NotationError: a function of SymPy has no counterpart, or a number is not real.
+        ArgumentError: a symbol of the expression is missing from `symbols`.
+
+    Example:
+        >>> import sympy
+        >>> import symgrad as sg
+        >>> x, y = sympy.symbols("x y")
+        >>> graph = sg.from_sympy(sympy.exp(-x * y) / (1 + y**2), [x, y])
+        >>> graph.grad(1).simplify().compile()(0.0, 1.0)
+        Array(-0.5, dtype=float32, weak_type=True)
+    """
+    return Graph.of(sympy_reader.from_sympy(expr, symbols))
 
 
 def load(path: str | os.PathLike[str]) -> Graph:
