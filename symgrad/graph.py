@@ -18,7 +18,9 @@ from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import share_scaled
 from symgrad.notation import from_sympy as sympy_reader
+from symgrad.notation.derivation import Derivation, derivation
 from symgrad.notation.program import node_latex, notebook_latex, program_latex
+from symgrad.notation.steps import Steps, steps
 from symgrad.notation.to_sympy import to_sympy
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
@@ -68,13 +70,7 @@ class Graph(walk.Graph):
         Raises:
             OutputError: there are several outputs, or the output is not a scalar.
         """
-        if len(self.outputs) != 1 or self.outputs[0].ndim:
-            types = ", ".join(str(o.type) for o in self.outputs)
-            raise OutputError(
-                f"the gradient of a graph with outputs ({types}) is not defined",
-                frame=self.origins.get(self.outputs[0], UNKNOWN).frame if self.outputs else None,
-                fix="reduce to one scalar, or use pullback",
-            )
+        self._check_scalar("gradient")
         return self._pulled_back([full(1, self.outputs[0].type)], self._numbers(wrt))
 
     def pullback(self, wrt: int | Sequence[int] = 0) -> Graph:
@@ -206,6 +202,62 @@ class Graph(walk.Graph):
         """
         return to_sympy(self)
 
+    def derivation(self, *values: Any) -> Derivation:
+        """Backpropagation by hand: the forward primal trace beside the reverse adjoint trace.
+
+        The table of Baydin et al. (2018), Table 3, for the one scalar output: print it, show it in
+        a notebook, or take its `.latex()`.
+
+        Args:
+            values: of the inputs, for a table with numbers; none for one without.
+
+        Raises:
+            OutputError: there are several outputs, or the output is not a scalar.
+            ArgumentValueError: there are not as many values as inputs.
+            NoDerivativeError: an operation on the way has no reverse mode.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x1, x2: jnp.log(x1) + x1 * x2, 2.0, 5.0)
+            >>> print(graph.derivation(2.0, 5.0))
+            forward primal trace     reverse adjoint trace
+            ----------------------   ---------------------------
+            v₋₁ = x₁ = 2             v̄₃ = ȳ = 1
+            v₀ = x₂ = 5              v̄₁ = v̄₃ = 1
+            v₁ = log(v₋₁) = 0.6931   v̄₂ = v̄₃ = 1
+            v₂ = v₋₁ v₀ = 10         v̄₋₁ = v̄₂ v₀ = 5
+            v₃ = v₁ + v₂ = 10.69     v̄₀ = v₋₁ v̄₂ = 2
+            y = v₃ = 10.69           v̄₋₁ = v̄₋₁ + v̄₁/v₋₁ = 5.5
+        """
+        self._check_scalar("derivation")
+        if values and len(values) != len(self.inputs):
+            raise ArgumentValueError(
+                f"{len(values)} values for {len(self.inputs)} inputs",
+                fix=f"give one for each of {', '.join(self._all_names)}, or none",
+            )
+
+        def evaluate(graph: walk.Graph) -> Sequence[Any]:
+            found = Graph.of(graph).compile()(*values)
+            return found if isinstance(found, tuple) else (found,)
+
+        return derivation(self, evaluate if values else None)
+
+    def steps(self) -> Steps:
+        """The laws that made this graph of a raw one: what each found, and what it put there.
+
+        Of a graph that `simplify` returned, what it did; of any other, what it would do.
+
+        Example:
+            >>> import symgrad as sg
+            >>> print(sg.trace(lambda x: x * x + x * x, 3.0).steps())
+            1. sum_of_equals at <doctest symgrad.Graph.steps[1]>:1
+                x x + x x
+              = 2 x x
+        """
+        log = self.log if self.log.steps else self.simplify().log
+        return steps(self, log.steps)
+
     def _repr_latex_(self) -> str | None:
         return notebook_latex(self)
 
@@ -218,6 +270,15 @@ class Graph(walk.Graph):
         pulled = pullback(self.outputs, seeds, sources, self.origins, made)
         outputs = [zeros(s.type) if c is None else c for c, s in zip(pulled, sources, strict=True)]
         return self.with_outputs(outputs, made)
+
+    def _check_scalar(self, what: str) -> None:
+        if len(self.outputs) != 1 or self.outputs[0].ndim:
+            types = ", ".join(str(o.type) for o in self.outputs)
+            raise OutputError(
+                f"the {what} of a graph with outputs ({types}) is not defined",
+                frame=self.origins.get(self.outputs[0], UNKNOWN).frame if self.outputs else None,
+                fix="reduce to one scalar, or use pullback",
+            )
 
     def _numbers(self, wrt: int | Sequence[int]) -> tuple[int, ...]:
         numbers = (wrt,) if isinstance(wrt, int) else tuple(wrt)
@@ -263,7 +324,7 @@ def from_sympy(expr: Any, symbols: Sequence[Any]) -> Graph:
         >>> x, y = sympy.symbols("x y")
         >>> graph = sg.from_sympy(sympy.exp(-x * y) / (1 + y**2), [x, y])
         >>> graph.grad(1).simplify().compile()(0.0, 1.0)
-        Array(-0.5, dtype=float32, weak_type=True)
+        Array(-0.5, dtype=float32)
     """
     return Graph.of(sympy_reader.from_sympy(expr, symbols))
 
