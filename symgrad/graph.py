@@ -26,6 +26,7 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.pictures.svg import notebook_html, svg
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
 from symgrad.saved.read import read
@@ -257,6 +258,25 @@ class Graph(walk.Graph):
         """
         log = self.log if self.log.steps else self.simplify().log
         return steps(self, log.steps)
+
+    def svg(self) -> str:
+        """The graph as a picture, in SVG, which needs no program and no script to be shown.
+
+        Inputs and the forward pass on the left, the derivative on the right in a colour of its own,
+        shapes where values leave; pointing at a box shows its formula, type and line. Above 300
+        operations, those of one line or one function are one box.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> picture = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().svg()
+            >>> picture.startswith("<svg")
+            True
+        """
+        return svg(self)
+
+    def _repr_html_(self) -> str | None:
+        return notebook_html(self)
 
     def _repr_latex_(self) -> str | None:
         return notebook_latex(self)

@@ -17,7 +17,7 @@ from jax import lax
 from test_saved import made_graphs
 
 import symgrad as sg
-from symgrad.notation.contractions import _chain
+from symgrad.notation.contractions import chain_of
 from symgrad.notation.symbols import symbol
 
 A, X, B = np.ones((3, 3), np.float32), np.ones((5, 3), np.float32), np.ones(3, np.float32)
@@ -211,7 +211,7 @@ def test_chains_of_products_are_what_the_einsum_is(equation: str) -> None:
     draws = np.random.default_rng(0)
     operands = [draws.normal(size=(3,) * len(names)) for names in left.split(",")]
     numbers = [tuple(map(ord, names)) for names in left.split(",")]
-    chain = _chain(numbers, tuple(map(ord, out)))
+    chain = chain_of(numbers, tuple(map(ord, out)))
     if chain is None:
         return
     columns = [o if o.ndim == 2 else o[:, None] for o in operands]
@@ -222,7 +222,7 @@ def test_chains_of_products_are_what_the_einsum_is(equation: str) -> None:
 def test_common_products_are_chains() -> None:
     for equation in ("ij,jk->ik", "i,ij,j->", "i,j->ij", "ij,jk,kl->il", "i,i->", "ij,j->i"):
         left, out = equation.split("->")
-        assert _chain([tuple(map(ord, n)) for n in left.split(",")], tuple(map(ord, out)))
+        assert chain_of([tuple(map(ord, n)) for n in left.split(",")], tuple(map(ord, out)))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ LAYERS = (
     ("emit", "saved"),
     ("jacobian", "arguments", "report"),
     ("notation",),
+    ("pictures",),
     ("compile",),
     ("graph", "structured"),
     ("transform",),

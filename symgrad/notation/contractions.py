@@ -60,7 +60,7 @@ def transposed(part: Part) -> Part:
 def contraction(node: Expr, parts: Sequence[Part]) -> Part:
     """An einsum: a chain of matrix products where it is one."""
     indices, out = node.params["indices"], node.params["out"]
-    chain = _chain(indices, out)
+    chain = chain_of(indices, out)
     if chain is not None:
         factors = [parts[i] if upright else transposed(parts[i]) for i, upright in chain]
         return Part(r" \, ".join(map(_factor, factors)), PRODUCT)
@@ -85,7 +85,7 @@ def _factor(part: Part) -> str:
 Chain = list[tuple[int, bool]]
 
 
-def _chain(indices: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> Chain | None:
+def chain_of(indices: Sequence[tuple[int, ...]], out: tuple[int, ...]) -> Chain | None:
     """The order of factors whose product this is, and which of them stand upright.
 
     A factor is a matrix or a vector; neighbours share one index, which nobody else has.
