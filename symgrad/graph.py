@@ -26,6 +26,7 @@ from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.pictures.page import page
 from symgrad.pictures.svg import notebook_html, svg
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
@@ -274,6 +275,27 @@ class Graph(walk.Graph):
             True
         """
         return svg(self)
+
+    def html(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Write a page on the graph that needs no network: to zoom, search, fold and step through.
+
+        A click on a box shows its line of the source, one on a line its boxes; the laws that
+        simplified the graph are there one by one, before and after.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import os, tempfile
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().simplify()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     graph.html(os.path.join(folder, "slope.html"))
+        """
+        text = page(self, steps(self, self.log.steps), title or f"graph of {len(self)} operations")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
 
     def _repr_html_(self) -> str | None:
         return notebook_html(self)

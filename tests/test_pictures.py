@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -152,3 +154,50 @@ def test_loops_and_factorisations_are_boxes() -> None:
     labels = [g.findtext(f"{SVG}text") for g in root.findall(f"{SVG}g")]
     assert "eigh" in labels
     assert any("scan" in (label or "") for label in labels)
+
+
+def embedded(text: str) -> Any:
+    """The data of a page."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_page_has_everything_and_needs_no_network(tmp_path: Path) -> None:
+    NETWORK.html(tmp_path / "page.html", "the gradient of <loss>")
+    text = (tmp_path / "page.html").read_text()
+    assert "<title>the gradient of &lt;loss&gt;</title>" in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert "@@" not in text
+    data = embedded(text)
+    assert len(data["steps"]) == len(NETWORK.steps())
+    assert any(
+        line.endswith('h = jnp.tanh(x @ params["W1"] + params["b1"])') for line in data["lines"]
+    )
+    pictures = re.findall(r"<svg.*?</svg>", text, re.S)
+    assert [len(data["lines_of"][k]) for k in ("whole", "folded")] == [
+        len(ET.fromstring(p).findall(f"{SVG}g")) for p in pictures
+    ]
+    known = {n for numbers in data["lines_of"].values() for n in numbers if n is not None}
+    assert known <= set(range(len(data["lines"])))
+
+
+def test_a_page_of_ten_thousand_operations(tmp_path: Path) -> None:
+    graph = sg.trace(repeated, 1.0, 2.0).grad()
+    assert len(graph) > 10_000
+    graph.html(tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size < 8_000_000
+
+
+def repeated(x, w):
+    for _ in range(1100):
+        h = jnp.tanh(x * w)
+        x = h + jnp.sin(x)
+    return x
+
+
+def test_a_page_keeps_names_of_strangers_as_text(tmp_path: Path) -> None:
+    name = "</script><script>alert(1)</script>"
+    graph = sg.trace(lambda p: p[name] * 2.0 * 1.0, {name: 1.0}).simplify()
+    graph.html(tmp_path / "page.html", name)
+    assert "<script>alert" not in (tmp_path / "page.html").read_text()
