@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +25,8 @@ import symgrad as sg
 from symgrad.expr import Captured, Type, fresh
 from symgrad.ops import calls, catalogue
 from symgrad.ops.catalogue import OPERATIONS, UNIQUE_NAMES
+from symgrad.saved.layout import OUTSIDE
 from symgrad.walk import Graph, topological
-
-OUTSIDE = (
-    *("opaque", "effect", "foreign", "shard_map", "sharding_constraint", "device_put"),
-    *("layout_constraint", "psum", "pvary", "pmax", "pmin", "all_gather", "reduce_scatter"),
-    *("all_to_all", "ppermute", "pbroadcast", "axis_index", "psum_invariant"),
-)
-"""Operations that mean something outside of the graph: a callback, a device, a mesh."""
 
 
 def again(graph: sg.Graph, folder: Path) -> sg.Graph:
@@ -275,6 +270,15 @@ BAD_DOCUMENTS: dict[str, Change] = {
     "a true operand": put(lambda d: node(d, "mul"), 1, [True, 0]),
     "too few operands": put(lambda d: node(d, "mul"), 1, [0]),
     "too many operands": put(lambda d: node(d, "mul"), 1, [0, 0, 0]),
+    "a call of a builtin": lambda d: nodes(d).__setitem__(
+        1, ["opaque", [0], {"name": "exit", "call": None, "types": []}]
+    ),
+    "a text to print": lambda d: nodes(d).__setitem__(
+        1, ["effect", [0], {"name": "exit", "call": None, "text": "exit"}]
+    ),
+    "a function to call": lambda d: nodes(d).__setitem__(
+        1, ["layout_constraint", [0], {"layout": "x", "function": "exit"}]
+    ),
     "no operands": put(lambda d: node(d, "mul"), 1, []),
     "a parameter too many": put(of("cumsum"), "more", 1),
     "an axis beyond": put(of("sum"), "axes", [7]),
@@ -445,3 +449,12 @@ def test_nothing_large_is_allocated(tmp_path: Path) -> None:
     assert sg.load(tmp_path / "large").outputs[0].shape == (2**20, 2**18)
     buffer = io.BytesIO(npy("(3,)", data=b"\0" * 12))
     assert np.load(buffer).shape == (3,)
+
+
+def test_texts_in_files_are_never_called() -> None:
+    """No operation that a file may have is printed as a call of one of its parameters."""
+    for name in OPERATIONS.keys() - OUTSIDE:
+        source = OPERATIONS[name].source
+        if isinstance(source, str):
+            called = set(re.findall(r"{(\w+)}\(", source))
+            assert called.isdisjoint(set(OPERATIONS[name].params) - {"body"}), name

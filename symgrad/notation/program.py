@@ -121,9 +121,13 @@ def _definitions(graph: Graph, symbols: Symbols, parts: dict[Expr, Part]) -> Ite
     closed = _closed_over(order)
     named_last = {name: n for n in order if (name := graph.origins.get(n, UNKNOWN).name)}
     bearers = set(named_last.values())
+    results: dict[Expr, dict[int, Expr]] = {}
+    for n in order:
+        if n.op is item:
+            results.setdefault(n.args[0], {})[n.params["index"]] = n
     for node in order:
         if isinstance(node.type, tuple) or (node.op.functions and node.op.functions(node)):
-            yield from _multiple(graph, node, symbols, parts)
+            yield from _multiple(graph, node, results.get(node, {}), symbols, parts)
             continue
         if node.op is item and node in parts:
             continue
@@ -151,7 +155,11 @@ def _closed_over(order: Sequence[Expr]) -> set[Expr]:
 
 
 def _multiple(
-    graph: Graph, node: Expr, symbols: Symbols, parts: dict[Expr, Part]
+    graph: Graph,
+    node: Expr,
+    results: Mapping[int, Expr],
+    symbols: Symbols,
+    parts: dict[Expr, Part],
 ) -> Iterator[Line]:
     """An operation with bodies or several results: the bodies first, then what they give."""
     names: list[str] = []
@@ -168,7 +176,6 @@ def _multiple(
         return
     whole = symbols.numbered()
     parts[node] = whole
-    results = {n.params["index"]: n for n in graph.nodes if n.op is item and n.args[0] is node}
     shown = []
     for i in range(len(node.type)):
         if i in results:

@@ -75,12 +75,14 @@ def boxes_of(graph: Graph, most: int) -> Boxes:
             if place[a] != place[node]:
                 arrows[place[a], place[node]] = None
     outputs = {s for o in graph.outputs for s in _through(o)}
-    found = tuple(_box(graph, g, outputs) for g in groups)
+    names = _names(graph)
+    found = tuple(_box(graph, g, outputs, names) for g in groups)
     return Boxes(found, tuple(arrows))
 
 
 def _order(graph: Graph) -> list[Expr]:
-    return [*graph.inputs, *(n for n in schedule(graph) if n not in set(graph.inputs))]
+    inputs = set(graph.inputs)
+    return [*graph.inputs, *(n for n in schedule(graph) if n not in inputs)]
 
 
 Key = Callable[[Expr], Any]
@@ -130,37 +132,44 @@ def _sources(node: Expr) -> list[Expr]:
     return list(dict.fromkeys(s for a in node.args for s in _through(a)))
 
 
-def _box(graph: Graph, group: Sequence[Expr], outputs: set[Expr]) -> Box:
+def _names(graph: Graph) -> dict[Expr, str]:
+    """What the user calls the inputs and the values of a graph."""
+    given = [*graph.names, *("" for _ in graph.inputs)]
+    inputs = {e: given[i] or f"x{i}" for i, e in enumerate(graph.inputs)}
+    named = {n: o.name for n, o in graph.origins.items() if o.name}
+    return {**named, **inputs}
+
+
+def _box(graph: Graph, group: Sequence[Expr], outputs: set[Expr], names: Mapping[Expr, str]) -> Box:
     last = group[-1]
     origin = graph.origins.get(last, UNKNOWN)
     kind = "backward" if origin.backward else "forward" if last.args else "input"
     line = (origin.frame.file, origin.frame.line) if origin.frame else None
     is_output = not outputs.isdisjoint(group)
+    shape = "" if isinstance(last.type, tuple) else "×".join(map(str, last.type.shape))
     if len(group) == 1:
-        label, title = _label(graph, last), _title(graph, last)
-        shape = "×".join(map(str, last.type.shape)) if not isinstance(last.type, tuple) else ""
+        label, title = _label(last, names), _title(graph, last, names)
         return Box(label, title, kind, is_output, shape, line)
-    text = comment(origin.frame.text) if origin.frame else "several operations"
+    frames = {graph.origins.get(n, UNKNOWN).frame for n in group}
+    places = {(f.file, f.line) for f in frames if f is not None}
+    text = comment(origin.frame.text) if origin.frame else "operations"
+    if origin.frame and len(places) > 1:
+        text = f"in {comment(origin.frame.function)}"
+    title = f"{text}\n{len(group)} operations of {len(places)} lines"
     label = _clipped(text, LONGEST_LABEL)
-    place = f"{text}\n{len(group)} operations"
-    shape = "×".join(map(str, last.type.shape)) if not isinstance(last.type, tuple) else ""
-    return Box(label, place, kind, is_output, shape, line, len(group))
+    return Box(label, title, kind, is_output, shape, line, len(group))
 
 
 def _clipped(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _name(graph: Graph, node: Expr) -> str:
-    if node in graph.inputs:
-        i = graph.inputs.index(node)
-        return (graph.names[i] if i < len(graph.names) else "") or f"x{i}"
-    name = graph.origins.get(node, UNKNOWN).name
-    return name or (node.params["array"].name if node.op is captured else "")
+def _name(node: Expr, names: Mapping[Expr, str]) -> str:
+    return names.get(node) or (node.params["array"].name if node.op is captured else "")
 
 
-def _label(graph: Graph, node: Expr) -> str:
-    name = _name(graph, node)
+def _label(node: Expr, names: Mapping[Expr, str]) -> str:
+    name = _name(node, names)
     shown = plain(symbol(name)) if name else ""
     if not node.args:
         return _clipped(shown or node.op.name, LONGEST_LABEL)
@@ -196,14 +205,11 @@ def _dots(node: Expr) -> list[Part]:
     return [Part(_number_text(a)) if _is_number(a) else Part("x") for a in node.args]
 
 
-def _title(graph: Graph, node: Expr) -> str:
+def _title(graph: Graph, node: Expr, names: Mapping[Expr, str]) -> str:
     """The formula, the type and the user's line."""
-    parts = []
+    parts = [_name(node, names) or node.op.name]
     if node.args:
-        operands: Mapping[Expr, Part] = {a: _operand(graph, a) for a in node.args}
-        parts.append(plain(formula(node, [operands[a] for a in node.args]).text))
-    else:
-        parts.append(_name(graph, node) or node.op.name)
+        parts = [plain(formula(node, [_operand(a, names) for a in node.args]).text)]
     parts.append(", ".join(map(str, node.types)))
     frame = graph.origins.get(node, UNKNOWN).frame
     if frame is not None:
@@ -211,9 +217,9 @@ def _title(graph: Graph, node: Expr) -> str:
     return _clipped("\n".join(parts), LONGEST_TITLE)
 
 
-def _operand(graph: Graph, node: Expr) -> Part:
+def _operand(node: Expr, names: Mapping[Expr, str]) -> Part:
     if _is_number(node):
         return Part(_number_text(node))
     (source,) = _through(node)
-    name = _name(graph, source)
+    name = _name(source, names)
     return Part(symbol(name)) if name else Part(rf"\mathrm{{{source.op.name.replace('_', ' ')}}}")

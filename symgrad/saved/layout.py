@@ -29,6 +29,11 @@ PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 QUOTED = {("name", "name")}
 """Parameters that are printed between quotes, and so may be any text."""
 
+OUTSIDE = frozenset({"opaque", "effect", "foreign", "shard_map"}) | {
+    *("sharding_constraint", "layout_constraint", "device_put"),
+}
+"""Operations that are printed as a call of something outside of the graph: no file has them."""
+
 ENUMERATIONS: Mapping[str, Any] = {
     "Precision": lax.Precision,
     "DotAlgorithmPreset": lax.DotAlgorithmPreset,

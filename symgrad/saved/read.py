@@ -29,6 +29,7 @@ from symgrad.saved.layout import (
     ENUMERATIONS,
     FORMAT,
     KEYS,
+    OUTSIDE,
     PLAIN,
     QUOTED,
     RECORDS,
@@ -181,7 +182,7 @@ class _Reader:
     def _node(self, written: Any, nodes: list[Expr]) -> Expr:
         name, operands, params = _row(written, 3)
         op = OPERATIONS.get(name) if isinstance(name, str) else None
-        if op is None:
+        if op is None or name in OUTSIDE:
             raise _Wrong(f"there is no operation {str(name)[:40]!r}")
         _check(isinstance(params, dict) and set(params) == set(op.params), f"`{name}`: parameters")
         args = tuple(_entry(nodes, i) for i in _sequence(operands, "operands"))

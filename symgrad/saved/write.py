@@ -26,6 +26,7 @@ from symgrad.saved.layout import (
     ENUMERATIONS,
     FORMAT,
     KEYS,
+    OUTSIDE,
     PLAIN,
     QUOTED,
     RECORDS,
@@ -142,6 +143,8 @@ class _Writer:
         outer = self._where
         self._where = graph.origins.get(node, UNKNOWN).frame or outer
         try:
+            if node.op.name in OUTSIDE:
+                raise _NoData("what it calls")
             params = {name: self._param(node, name) for name in node.op.params}
         except _NoData as error:
             raise SavedGraphError(
