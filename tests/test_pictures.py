@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from test_derivation import read
 
 import symgrad as sg
@@ -201,3 +205,52 @@ def test_a_page_keeps_names_of_strangers_as_text(tmp_path: Path) -> None:
     graph = sg.trace(lambda p: p[name] * 2.0 * 1.0, {name: 1.0}).simplify()
     graph.html(tmp_path / "page.html", name)
     assert "<script>alert" not in (tmp_path / "page.html").read_text()
+
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+
+DRIVE = """<script>
+const log = [];
+window.addEventListener("error", event => log.push(event.message));
+at("search").value = "tanh";
+at("search").dispatchEvent(new Event("input"));
+log.push(at("found").textContent);
+at("fold").click();
+log.push(at("whole").hidden);
+at("fold").click();
+log.push(at("whole").hidden);
+at("after").click();
+log.push(at("number").textContent);
+at("lines").children[0].click();
+log.push(picture().querySelectorAll(".box.chosen").length > 0);
+picture().querySelector(".box.forward").dispatchEvent(new MouseEvent("click", {bubbles: true}));
+log.push(document.querySelectorAll("button.chosen").length);
+const before = view[2];
+stage.dispatchEvent(new WheelEvent("wheel", {deltaY: -300, clientX: 90, clientY: 90}));
+log.push(view[2] < before);
+document.documentElement.dataset.log = JSON.stringify(log);
+</script></body>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="no browser is installed")
+def test_a_page_works_in_a_browser(tmp_path: Path) -> None:
+    """Search, fold, step, choose a line, choose a box, zoom; and nothing on the console."""
+    page = tmp_path / "page.html"
+    NETWORK.html(page)
+    page.write_text(page.read_text().replace("</body>", DRIVE))
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr")
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    ran = subprocess.run(
+        [BROWSER, *options, profile, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = re.search(r'data-log="(.*?)"', ran.stdout)
+    assert found
+    log = json.loads(html.unescape(found[1]))
+    assert log == ["6 found", True, False, f"2 of {len(NETWORK.steps())}", True, 1, True]
+    assert "CONSOLE" not in ran.stderr
