@@ -142,6 +142,10 @@ GOLDEN = {
         ],
     ),
     "indices": (sg.trace(trilinear, T, Y[:4]), [r"f(T, x) &= [\sum_{k} T_{ijk} \, x_{k}]_{ij}"]),
+    "a Hessian": (
+        sg.hessian(quadratic, 1).graph(A, B),
+        [r"f(A, x) &= 0.5 \, (A + A^{\top})"],
+    ),
     "an inverse": (sg.jit(energy).graph(A, B), [r"f(A, b) &= b^{\top} \, A^{-1} \, b"]),
     "the textbook's example": (
         sg.grad(book, (0, 1)).graph(S, S),

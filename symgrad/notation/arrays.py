@@ -126,6 +126,9 @@ def _with_diagonal(vector: Expr, part: Part, other: Part) -> Part | None:
     """Entry by entry with a vector that is repeated: a product with a diagonal matrix."""
     if vector.op is not shape.broadcast:
         return None
+    if part.text.endswith(COLUMNS) and other.text.startswith(ROWS):
+        column, row = part.text.removesuffix(COLUMNS), other.text.removeprefix(ROWS)
+        return Part(rf"{column} \, {row}", PRODUCT)
     if part.text.endswith(COLUMNS):
         diagonal = rf"\operatorname{{diag}}\left({part.text.removesuffix(COLUMNS)}\right)"
         return Part(rf"{diagonal} \, {other.within(PRODUCT)}", PRODUCT)
@@ -278,6 +281,17 @@ def _along(name: str) -> Formula:
     return written
 
 
+def _softmax_slope(node: Expr, parts: Sequence[Part]) -> Part:
+    """The Jacobian diag(p) - p pᵀ of a softmax, or of that of each row, times x."""
+    x, p = parts[0].within(PRODUCT), parts[1].within(PRODUCT)
+    if node.ndim == 1:
+        return Part(rf"{p} \odot \left({x} - {transposed(parts[1]).text} \, {x}\right)", HADAMARD)
+    if node.ndim == 2 and node.params["axis"] == 1:
+        mean = rf"\left({_hadamard(parts[1], parts[0]).text}\right) \, \mathbf{{1}}{COLUMNS}"
+        return Part(rf"{p} \odot \left({x} - {mean}\right)", HADAMARD)
+    return _application("softmax'", str(node.params["axis"]), parts)
+
+
 def _norm(node: Expr, parts: Sequence[Part]) -> Part:
     rank, axes = node.args[0].ndim, node.params["axes"]
     length = rf"\left\Vert {parts[0].text} \right\Vert"
@@ -287,6 +301,9 @@ def _norm(node: Expr, parts: Sequence[Part]) -> Part:
 
 
 def _one_hot(node: Expr, parts: Sequence[Part]) -> Part:
+    labels = node.args[0]
+    if labels.op is shape.iota and labels.shape == (node.params["size"],):
+        return Part(f"I_{{{labels.shape[0]}}}")
     if not node.args[0].ndim:
         return Part(f"e_{{{parts[0].text}}}")
     return _application("onehot", str(node.params["size"]), parts)
@@ -396,6 +413,7 @@ FORMULAS: Mapping[Op, Formula] = {
     reduce.reduce_max: _over(r"\max"),
     reduce.reduce_min: _over(r"\min"),
     reduce.softmax: _along("softmax"),
+    reduce.softmax_slope: _softmax_slope,
     reduce.log_softmax: _along(r"log\,softmax"),
     reduce.logsumexp: _along("logsumexp"),
     companions.logsumexp: _along("logsumexp"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from symgrad.expr import Expr
 from symgrad.formula import POWER, PRODUCT, Part
+from symgrad.ops.shape import broadcast
 
 LETTERS = "ijklmnpqrstuvwabcdeghxyz"
 """Indices, in the order in which they are used up."""
@@ -54,12 +55,15 @@ def transposed(part: Part) -> Part:
     """A matrix with rows and columns exchanged."""
     if part.text.endswith(r"^{\top}"):
         return Part(part.text.removesuffix(r"^{\top}"))
+    if part.text.endswith("^{-1}") and part.tightness == POWER:
+        return Part(part.text.removesuffix("^{-1}") + r"^{-\top}", POWER)
     return Part(rf"{part.within(POWER + 1)}^{{\top}}", POWER)
 
 
 def contraction(node: Expr, parts: Sequence[Part]) -> Part:
     """An einsum: a chain of matrix products where it is one."""
     indices, out = node.params["indices"], node.params["out"]
+    parts = [_filled(a, p) for a, p in zip(node.args, parts, strict=True)]
     chain = chain_of(indices, out)
     if chain is not None:
         factors = [parts[i] if upright else transposed(parts[i]) for i, upright in chain]
@@ -74,6 +78,14 @@ def contraction(node: Expr, parts: Sequence[Part]) -> Part:
     summed = sorted({i for names in indices for i in names} - set(out))
     total = rf"\sum_{{{', '.join(letters([i]) for i in summed)}}} {product}" if summed else product
     return whole(total, letters(out))
+
+
+def _filled(node: Expr, part: Part) -> Part:
+    """A factor that is the same number throughout is a number times ones."""
+    if node.op is not broadcast or node.args[0].ndim or not node.ndim:
+        return part
+    ones = Part(r"\mathbf{1}")
+    return ones if part.text == "1" else Part(rf"{part.within(PRODUCT)} \, {ones.text}", PRODUCT)
 
 
 def _factor(part: Part) -> str:
