@@ -41,13 +41,17 @@ from symgrad.curvature.results import Stop as Stop
 from symgrad.errors import ArgumentError as ArgumentError
 from symgrad.errors import ArgumentValueError as ArgumentValueError
 from symgrad.errors import NoDerivativeError as NoDerivativeError
+from symgrad.errors import NotationError as NotationError
 from symgrad.errors import OutputError as OutputError
+from symgrad.errors import SavedGraphError as SavedGraphError
 from symgrad.errors import ShapeError as ShapeError
 from symgrad.errors import SymgradError as SymgradError
 from symgrad.errors import TracingError as TracingError
 from symgrad.errors import TracingIndexError as TracingIndexError
 from symgrad.errors import TracingValueError as TracingValueError
 from symgrad.graph import Graph as Graph
+from symgrad.graph import from_sympy as from_sympy
+from symgrad.graph import load as load
 from symgrad.laws import book as _book
 from symgrad.report import Report as Report
 from symgrad.structured import StructuredArray as StructuredArray

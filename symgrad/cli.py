@@ -1,8 +1,8 @@
-"""What people type in a terminal: `symgrad demo`, `symgrad source`, `symgrad explain`.
+"""What people type in a terminal: `symgrad demo`, `source`, `explain`, `view`, `info`.
 
 The function is named as MODULE:FUNCTION or FILE.py:FUNCTION, and each argument by its type,
-`f32[32,64]`, or a dict, list or tuple of such. Nothing is computed with: types are enough to
-trace, differentiate, simplify and print.
+`f32[32,64]`, by a file of arrays, or as a dict, list or tuple of types. Nothing is computed with:
+types are enough to trace, differentiate, simplify and print.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import importlib.util
 import platform
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ import numpy as np
 import symgrad as sg
 from symgrad.curvature import command as curvature
 from symgrad.errors import SymgradError
+from symgrad.pictures.page import page
 
 FAILURE, USAGE = 1, 2
 INTERRUPTED = 130
@@ -39,13 +41,22 @@ examples:
   symgrad source jax.nn:softplus --arg 'f32[]' --transform value_and_grad
   symgrad explain package.module:energy --arg 'f64[100,3]' --transform hessian
   symgrad spectrum model.py:loss --params params.npz --data data.npz -o density.png
+  symgrad view model.py:loss --arg w.npy --arg 'f32[8,3]' --arg 'f32[8]' -o loss.html
 """
 
 ARGUMENTS = """\
 Each --arg is the type of one argument: a dtype and a shape, f32[32,64], float32[3], bf16[2],
-i32[], bool[4]; a Python number; or a dict, list or tuple of these. 64-bit dtypes switch JAX
-to 64 bits for this run.
+i32[], bool[4]; a file of one array, w.npy, or of several, params.npz, which is a dict by name; a
+Python number; or a dict, list or tuple of types and numbers. 64-bit dtypes switch JAX to 64 bits
+for this run.
 """
+
+VIEW_NOTES = f"""\
+The ending of FILE says what is written: .html, a page to zoom, search, fold and step through;
+.svg, a picture; .tex, formulas. Without -o, formulas are printed.
+
+{ARGUMENTS}
+{EXAMPLES}"""
 
 SHORT_DTYPES = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint", "c": "complex"}
 WIDE_DTYPES = ("float64", "int64", "uint64", "complex128")
@@ -58,6 +69,7 @@ TRANSFORMS: dict[str, Transform] = {
     "jacobian": lambda fun, wrt: sg.jacobian(fun, argnums=wrt),
     "hessian": lambda fun, wrt: sg.hessian(fun, argnums=wrt),
     "hvp": lambda fun, wrt: sg.hvp(fun, argnums=wrt),
+    "laplacian": lambda fun, wrt: sg.laplacian(fun, argnums=wrt),
     "jit": lambda fun, wrt: sg.jit(fun),
 }
 
@@ -123,6 +135,8 @@ def make_parser() -> argparse.ArgumentParser:
     spectrum = command("spectrum", run_spectrum, "eigenvalues of the Hessian of a loss")
     spectrum.add_argument("function", metavar="MODULE:FUNCTION", help="or FILE.py:FUNCTION")
     curvature.add_options(spectrum)
+    view = command("view", run_view, "show it: a page, a picture or a formula", epilog=VIEW_NOTES)
+    _add_program_options(view)
     command("info", run_info, "versions and devices, for bug reports")
     return parser
 
@@ -175,6 +189,23 @@ def run_spectrum(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_view(options: argparse.Namespace) -> int:
+    """`symgrad view`."""
+    write = VIEWS.get(options.output.suffix if options.output else ".tex")
+    if write is None:
+        known = ", ".join(VIEWS)
+        raise UsageError(f"cannot view as {options.output.name}: -o takes a file named {known}")
+    title = f"{options.transform} of {options.function.rpartition(':')[2]}"
+    return _run_program(options, lambda transformed, args: write(transformed.graph(*args), title))
+
+
+VIEWS: dict[str, Callable[[sg.Graph, str], str]] = {
+    ".html": lambda graph, title: page(graph, graph.steps(), title),
+    ".svg": lambda graph, title: graph.svg(),
+    ".tex": lambda graph, title: graph.latex(),
+}
+
+
 def _run_program(options: argparse.Namespace, read: Callable[[Any, list[Any]], str]) -> int:
     args = [parse_argument(text) for text in options.args]
     with jax.enable_x64(True) if _wide(args) else contextlib.nullcontext():
@@ -196,7 +227,10 @@ def _write(text: str, file: Path | None) -> None:
     if file is None:
         print(text.rstrip("\n"))
     else:
-        file.write_text(text.rstrip("\n") + "\n")
+        try:
+            file.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"cannot write {file}: {error.strerror}") from None
         print(f"wrote {file}", file=sys.stderr)
 
 
@@ -288,9 +322,13 @@ def parse_wrt(text: str | None, transform: str, count: int) -> Any:
 def parse_argument(text: str) -> Any:
     """`f32[32,64]` as a `jax.ShapeDtypeStruct`; numbers, dicts, lists and tuples as they are.
 
+    A file name ending in .npy or .npz stands for the types of the arrays in the file.
+
     Raises:
         UsageError: it is none of these.
     """
+    if text.endswith((".npy", ".npz")):
+        return _read_arrays(text)
     try:
         tree = ast.parse(text.strip().replace("[]", "[()]"), mode="eval").body
         return _read_argument(tree)
@@ -298,6 +336,24 @@ def parse_argument(text: str) -> Any:
         why = f": {error}" if isinstance(error, UsageError) else ""
         hint = "a type is written f32[32,64] or i32[], see --help"
         raise UsageError(f"cannot read --arg {text!r}{why}\n({hint})") from None
+
+
+def _read_arrays(name: str) -> Any:
+    """The types of what NumPy saved: of one array, or of several by their names."""
+    try:
+        found = np.load(name, mmap_mode="r", allow_pickle=False)
+        if name.endswith(".npz"):
+            return {key: _type_of(found[key]) for key in found.files}
+        return _type_of(found)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        first = str(error).partition("\n")[0]
+        raise UsageError(f"cannot read --arg {name}: {first}") from None
+
+
+def _type_of(array: np.ndarray) -> jax.ShapeDtypeStruct:
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise ValueError(f"an array of {array.dtype} is none of numbers")
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _read_argument(tree: ast.expr | None) -> Any:

@@ -8,12 +8,16 @@ written for JAX goes on working.
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A place in the user's source; columns count bytes from 0, `end_column` is excluded."""
+    """A place in the user's source; columns count bytes from 0, `end_column` is excluded.
+
+    `quoted` is the line as it was, where the file is not to be asked: that of a saved graph is on
+    somebody else's computer.
+    """
 
     file: str
     line: int
@@ -21,16 +25,24 @@ class Frame:
     end_line: int
     end_column: int
     function: str
+    quoted: str | None = field(default=None, compare=False)
+
+    @property
+    def raw(self) -> str:
+        """The source line as it stands, empty if the file cannot be read."""
+        if self.quoted is not None:
+            return self.quoted
+        return linecache.getline(self.file, self.line).rstrip("\n")
 
     @property
     def text(self) -> str:
         """The source line without its indentation, empty if the file cannot be read."""
-        return linecache.getline(self.file, self.line).strip()
+        return self.raw.strip()
 
     @property
     def expression(self) -> str:
         """The characters the frame points at, up to the end of its line."""
-        raw = linecache.getline(self.file, self.line).rstrip("\n")
+        raw = self.raw
         return raw[slice(*self._span(raw))]
 
     def _span(self, raw: str) -> tuple[int, int]:
@@ -42,7 +54,7 @@ class Frame:
 
     def excerpt(self) -> str:
         """The line with a caret under the expression, ready for an error message."""
-        raw = linecache.getline(self.file, self.line).rstrip("\n")
+        raw = self.raw
         place = f"  {self.file}:{self.line} in {self.function}"
         if not raw.strip():
             return place
@@ -119,3 +131,11 @@ class MissingTransposeError(NoDerivativeError, TypeError):
 
     JAX raises `TypeError` for it.
     """
+
+
+class SavedGraphError(SymgradError, ValueError):
+    """A file is no graph that symgrad saved, or a graph holds what a file cannot."""
+
+
+class NotationError(SymgradError, NotImplementedError):
+    """A graph has no counterpart in the notation that was asked for."""

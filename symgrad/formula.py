@@ -1,22 +1,34 @@
-"""Mathematics as LaTeX: how the sides of a law are written in a textbook.
+"""Mathematics as LaTeX: how operations on numbers and the sides of a law are written in textbooks.
 
-What is written is a tree whose leaves are numbers or have a `name`, and whose other nodes have
-an `op` and `args`.
+What is written as a law is a tree whose leaves are numbers or have a `name`, and whose other nodes
+have an `op` and `args`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from symgrad.expr import Op, add, div, mul, neg, sub
 from symgrad.ops import pointwise, reduce
 
-SUM, PRODUCT, POWER, ATOM = 1, 2, 3, 4
+SUM, HADAMARD, PRODUCT, POWER, ATOM = 1, 2, 3, 4, 5
 """How tightly parts hold together; a part that holds looser than its place needs gets brackets."""
 
 Notation = tuple[str, int, tuple[int, ...]]
 """A template over the parts, how tightly the whole holds, and what each part's place needs."""
+
+
+class Part(NamedTuple):
+    """A piece of a formula, and how tightly it holds together."""
+
+    text: str
+    tightness: int = ATOM
+
+    def within(self, needed: int) -> str:
+        """The text for a place that needs something to hold this tightly."""
+        return self.text if self.tightness >= needed else rf"\left({self.text}\right)"
 
 
 def _function(name: str) -> Notation:
@@ -78,38 +90,47 @@ def equation_latex(left: Any, right: Any) -> str:
 
 def latex(tree: Any) -> str:
     """A tree of operations on variables and numbers in mathematical notation."""
-    return _written(tree, 0)
+    return _part(tree).text
 
 
-def _written(tree: Any, needed: int) -> str:
-    text, tightness = _parts(tree)
-    return text if tightness >= needed else rf"\left({text}\right)"
+def applied(notation: Notation, parts: Sequence[Part]) -> Part:
+    """A template with its places filled, brackets where the parts need them."""
+    template, tightness, places = notation
+    written = [p.within(n) for p, n in zip(parts, places, strict=True)]
+    if "%1$s" not in template:
+        return Part(template % tuple(written), tightness)
+    pieces = re.split(r"%(\d)\$s", template)
+    filled = [written[int(p) - 1] if i % 2 else p for i, p in enumerate(pieces)]
+    return Part("".join(filled), tightness)
 
 
-def _parts(tree: Any) -> tuple[str, int]:
+def _part(tree: Any) -> Part:
     if isinstance(tree, int | float):
-        return _number(tree)
+        return number(tree)
     if hasattr(tree, "name"):
-        return tree.name.replace("_", r"\_"), ATOM
-    template, tightness, places = NOTATION.get(tree.op) or _named(tree.op, len(tree.args))
+        return Part(tree.name.replace("_", r"\_"))
     args = tree.args
     if tree.op is mul and isinstance(args[1], int | float):
         args = args[::-1]
-    parts = [_written(a, n) for a, n in zip(args, places, strict=True)]
-    if "%1$s" in template:
-        for i, part in enumerate(parts):
-            template = template.replace(f"%{i + 1}$s", part)
-        return template, tightness
-    return template % tuple(parts), tightness
+    return applied(NOTATION.get(tree.op) or named(tree.op.name, len(args)), [*map(_part, args)])
 
 
-def _named(op: Op, count: int) -> Notation:
-    name = op.name.replace("_", r"\_")
+def named(name: str, count: int) -> Notation:
+    """A function that has a name and no notation."""
+    name = name.replace("_", r"\_")
     return rf"\operatorname{{{name}}}\left({', '.join(['%s'] * count)}\right)", ATOM, (0,) * count
 
 
-def _number(value: float) -> tuple[str, int]:
+def number(value: float) -> Part:
+    """A number as people write it, with up to six digits."""
     if value in (float("inf"), -float("inf")):
-        return (r"\infty", ATOM) if value > 0 else (r"-\infty", SUM)
-    text = f"{value:g}"
-    return text, SUM if text.startswith("-") else ATOM
+        return Part(r"\infty") if value > 0 else Part(r"-\infty", SUM)
+    if value != value:
+        return Part(r"\mathrm{nan}")
+    mantissa, _, exponent = f"{value:g}".partition("e")
+    if not exponent:
+        return Part(mantissa, SUM if mantissa.startswith("-") else ATOM)
+    power = f"10^{{{int(exponent)}}}"
+    if mantissa in ("1", "-1"):
+        return Part(mantissa[:-1] + power, SUM if mantissa == "-1" else POWER)
+    return Part(rf"{mantissa} \cdot {power}", SUM if mantissa.startswith("-") else PRODUCT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,12 +17,21 @@ from symgrad.expr import Expr, fresh
 from symgrad.jacobian import forward_jacobian
 from symgrad.laws.book import phases, prepared
 from symgrad.laws.sharing import shared
+from symgrad.notation import from_sympy as sympy_reader
+from symgrad.notation.derivation import Derivation, derivation
+from symgrad.notation.program import node_latex, notebook_latex, program_latex
+from symgrad.notation.steps import Steps, steps
+from symgrad.notation.to_sympy import to_sympy
 from symgrad.ops.calls import inline_custom
 from symgrad.ops.shape import full, zeros
 from symgrad.ops.varying import with_casts
 from symgrad.pattern import Rule
+from symgrad.pictures.page import page
+from symgrad.pictures.svg import notebook_html, svg
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
+from symgrad.saved.read import read
+from symgrad.saved.write import write
 from symgrad.walk import UNKNOWN, Origin, Origins
 
 
@@ -62,13 +72,7 @@ class Graph(walk.Graph):
         Raises:
             OutputError: there are several outputs, or the output is not a scalar.
         """
-        if len(self.outputs) != 1 or self.outputs[0].ndim:
-            types = ", ".join(str(o.type) for o in self.outputs)
-            raise OutputError(
-                f"the gradient of a graph with outputs ({types}) is not defined",
-                frame=self.origins.get(self.outputs[0], UNKNOWN).frame if self.outputs else None,
-                fix="reduce to one scalar, or use pullback",
-            )
+        self._check_scalar("gradient")
         return self._pulled_back([full(1, self.outputs[0].type)], self._numbers(wrt))
 
     def pullback(self, wrt: int | Sequence[int] = 0) -> Graph:
@@ -133,6 +137,172 @@ class Graph(walk.Graph):
 
         return run
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the graph to a file that `sg.load` reads: data only, no code, no pickle.
+
+        The file is there whole or not at all. Of functions with derivative rules of their own it
+        has what first and second derivatives need.
+
+        Raises:
+            SavedGraphError: the graph holds what is no data, such as a callback or a primitive
+                that is left to JAX; the error names the line.
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import os, tempfile
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().simplify()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     graph.save(os.path.join(folder, "slope.graph"))
+            ...     again = sg.load(os.path.join(folder, "slope.graph"))
+            >>> again == graph
+            True
+        """
+        write(self, path)
+
+    def latex(self, node: Expr | None = None) -> str:
+        r"""The graph in the notation of textbooks, as one `aligned` block of LaTeX.
+
+        Products of matrices, transposes, Hadamard products, sums over named indices; every value
+        with a name of the user's has a line of its own, and so has what is used twice. Vectors are
+        columns. The last line says what is returned.
+
+        Args:
+            node: only the equation of this node, in the symbols of its operands.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> def energy(A, x):
+            ...     return x @ A @ x / 2
+            >>> print(sg.grad(energy, 1).graph(jnp.ones((2, 2)), jnp.ones(2)).latex())
+            \begin{aligned}
+            f\left(A, x\right) &= 0.5 \, \left(A^{\top} \, x + A \, x\right)
+            \end{aligned}
+        """
+        return program_latex(self) if node is None else node_latex(self, node)
+
+    def to_sympy(self) -> Any:
+        """The outputs as SymPy's expressions, entry by entry: one, or a tuple.
+
+        An input of rank 0 becomes a `Symbol` of its name, a vector or matrix a `MatrixSymbol`;
+        vectors are columns. Results of rank 1 and 2 are matrices.
+
+        Raises:
+            NotationError: an operation has no counterpart in SymPy, or an array has more than
+                1,000 entries.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x, y: jnp.sin(x) * y + x**2, 1.0, 2.0)
+            >>> graph.to_sympy()
+            x**2 + y*sin(x)
+            >>> graph.grad().to_sympy()
+            2*x + y*cos(x)
+        """
+        return to_sympy(self)
+
+    def derivation(self, *values: Any) -> Derivation:
+        """Backpropagation by hand: the forward primal trace beside the reverse adjoint trace.
+
+        The table of Baydin et al. (2018), Table 3, for the one scalar output: print it, show it in
+        a notebook, or take its `.latex()`.
+
+        Args:
+            values: of the inputs, for a table with numbers; none for one without.
+
+        Raises:
+            OutputError: there are several outputs, or the output is not a scalar.
+            ArgumentValueError: there are not as many values as inputs.
+            NoDerivativeError: an operation on the way has no reverse mode.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x1, x2: jnp.log(x1) + x1 * x2, 2.0, 5.0)
+            >>> print(graph.derivation(2.0, 5.0))
+            forward primal trace     reverse adjoint trace
+            ----------------------   ---------------------------
+            v₋₁ = x₁ = 2             v̄₃ = ȳ = 1
+            v₀ = x₂ = 5              v̄₁ = v̄₃ = 1
+            v₁ = log(v₋₁) = 0.6931   v̄₂ = v̄₃ = 1
+            v₂ = v₋₁ v₀ = 10         v̄₋₁ = v̄₂ v₀ = 5
+            v₃ = v₁ + v₂ = 10.69     v̄₀ = v₋₁ v̄₂ = 2
+            y = v₃ = 10.69           v̄₋₁ = v̄₋₁ + v̄₁/v₋₁ = 5.5
+        """
+        self._check_scalar("derivation")
+        if values and len(values) != len(self.inputs):
+            raise ArgumentValueError(
+                f"{len(values)} values for {len(self.inputs)} inputs",
+                fix=f"give one for each of {', '.join(self._all_names)}, or none",
+            )
+
+        def evaluate(graph: walk.Graph) -> Sequence[Any]:
+            found = Graph.of(graph).compile()(*values)
+            return found if isinstance(found, tuple) else (found,)
+
+        return derivation(self, evaluate if values else None)
+
+    def steps(self) -> Steps:
+        """The laws that made this graph of a raw one: what each found, and what it put there.
+
+        Of a graph that `simplify` returned, what it did; of any other, what it would do.
+
+        Example:
+            >>> import symgrad as sg
+            >>> print(sg.trace(lambda x: x * x + x * x, 3.0).steps())
+            1. sum_of_equals at <doctest symgrad.Graph.steps[1]>:1
+                x x + x x
+              = 2 x x
+        """
+        log = self.log if self.log.steps else self.simplify().log
+        return steps(self, log.steps)
+
+    def svg(self) -> str:
+        """The graph as a picture, in SVG, which needs no program and no script to be shown.
+
+        Inputs and the forward pass on the left, the derivative on the right in a colour of its own,
+        shapes where values leave; pointing at a box shows its formula, type and line. Above 300
+        operations, those of one line or one function are one box.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> picture = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().svg()
+            >>> picture.startswith("<svg")
+            True
+        """
+        return svg(self)
+
+    def html(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Write a page on the graph that needs no network: to zoom, search, fold and step through.
+
+        A click on a box shows its line of the source, one on a line its boxes; the laws that
+        simplified the graph are there one by one, before and after.
+
+        Raises:
+            OSError: the file cannot be written.
+
+        Example:
+            >>> import os, tempfile
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0).grad().simplify()
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     graph.html(os.path.join(folder, "slope.html"))
+        """
+        text = page(self, steps(self, self.log.steps), title or f"graph of {len(self)} operations")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def _repr_html_(self) -> str | None:
+        return notebook_html(self)
+
+    def _repr_latex_(self) -> str | None:
+        return notebook_latex(self)
+
     def __str__(self) -> str:
         return self.source()
 
@@ -142,6 +312,15 @@ class Graph(walk.Graph):
         pulled = pullback(self.outputs, seeds, sources, self.origins, made)
         outputs = [zeros(s.type) if c is None else c for c, s in zip(pulled, sources, strict=True)]
         return self.with_outputs(outputs, made)
+
+    def _check_scalar(self, what: str) -> None:
+        if len(self.outputs) != 1 or self.outputs[0].ndim:
+            types = ", ".join(str(o.type) for o in self.outputs)
+            raise OutputError(
+                f"the {what} of a graph with outputs ({types}) is not defined",
+                frame=self.origins.get(self.outputs[0], UNKNOWN).frame if self.outputs else None,
+                fix="reduce to one scalar, or use pullback",
+            )
 
     def _numbers(self, wrt: int | Sequence[int]) -> tuple[int, ...]:
         numbers = (wrt,) if isinstance(wrt, int) else tuple(wrt)
@@ -167,3 +346,48 @@ class Graph(walk.Graph):
 
     def _output_name(self, i: int) -> str:
         return self.origins.get(self.outputs[i], UNKNOWN).name or f"output_{i}"
+
+
+def from_sympy(expr: Any, symbols: Sequence[Any]) -> Graph:
+    """The graph of an expression of SymPy, to differentiate, simplify and compile.
+
+    Args:
+        expr: an expression, a matrix of expressions, a `MatrixExpr`, or a list of outputs.
+        symbols: the inputs in order: each `Symbol` a number, each `MatrixSymbol` a matrix. Numbers
+            are float32, or float64 where JAX is told to use 64 bits.
+
+    Raises:
+        NotationError: a function of SymPy has no counterpart, or a number is not real.
+        ArgumentError: a symbol of the expression is missing from `symbols`.
+
+    Example:
+        >>> import sympy
+        >>> import symgrad as sg
+        >>> x, y = sympy.symbols("x y")
+        >>> graph = sg.from_sympy(sympy.exp(-x * y) / (1 + y**2), [x, y])
+        >>> graph.grad(1).simplify().compile()(0.0, 1.0)
+        Array(-0.5, dtype=float32)
+    """
+    return Graph.of(sympy_reader.from_sympy(expr, symbols))
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """The graph that `Graph.save` wrote to a file, with the names and lines it had.
+
+    A file from a stranger can fail to load. It cannot run anything or make this allocate more
+    than the file is large. Running what was loaded is running somebody's program: it may be as
+    slow and as large as a program can be.
+
+    Raises:
+        SavedGraphError: the file is not one that symgrad wrote, or has been changed since.
+        OSError: there is no such file, or it cannot be read.
+
+    Example:
+        >>> import os, tempfile
+        >>> import symgrad as sg
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sg.trace(lambda x: x * x, 1.0).save(os.path.join(folder, "square.graph"))
+        ...     sg.load(os.path.join(folder, "square.graph")).compile()(3.0)
+        Array(9., dtype=float32, weak_type=True)
+    """
+    return Graph.of(read(path))

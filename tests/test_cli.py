@@ -225,6 +225,35 @@ def test_explain_prints_a_report(model: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.strip()
 
 
+def test_arguments_from_files(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("w.npy", np.ones(3, np.float32))
+    np.savez("params.npz", W=np.ones((3, 2)), b=np.ones(2))
+    assert parse_argument("w.npy") == jax.ShapeDtypeStruct((3,), np.float32)
+    assert parse_argument("params.npz")["W"] == jax.ShapeDtypeStruct((3, 2), np.float64)
+    assert main(["source", "cli_model:loss", "--arg", "w.npy", *LOSS[2:]]) == 0
+    assert main(["source", "cli_model:energy", "--arg", "params.npz", "--arg", "f64[4,3]"]) == 0
+    assert "W: float64[3,2]" in capsys.readouterr().out
+
+
+def test_files_that_hold_no_arrays(model: Path) -> None:
+    Path("text.npy").write_text("import os")
+    Path("text.npz").write_text("import os")
+    np.save("objects.npy", np.array([{}]), allow_pickle=True)
+    np.save("words.npy", np.array(["a"]))
+    for name in ("text.npy", "text.npz", "objects.npy", "words.npy", "absent.npy"):
+        with pytest.raises(UsageError, match=f"cannot read --arg {name}"):
+            parse_argument(name)
+
+
+def test_views(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["view", "cli_model:loss", *LOSS]) == 0
+    assert capsys.readouterr().out.startswith(r"\begin{aligned}")
+    for name, start in (("a.html", "<!doctype html>"), ("a.svg", "<svg"), ("a.tex", r"\begin")):
+        assert main(["view", "cli_model:loss", *LOSS, "-o", name]) == 0
+        assert Path(name).read_text().startswith(start)
+    assert "grad of loss" in Path("a.html").read_text()
+
+
 def test_info_names_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     out = capsys.readouterr().out
@@ -243,6 +272,8 @@ def test_info_names_versions(capsys: pytest.CaptureFixture[str]) -> None:
         (["source", "cli_model:loss", "--arg", "f32(3)"], 2, "cannot read --arg"),
         (["source", "cli_model:broken", "--arg", "f32[3]"], 1, "out of order"),
         (["source", "cli_model:loss", "--arg", "f32[3]"], 1, "missing a required argument"),
+        (["view", "cli_model:loss", *LOSS, "-o", "a.gif"], 2, "-o takes a file named .html"),
+        (["view", "cli_model:loss", *LOSS, "-o", "no/a.svg"], 1, "cannot write no/a.svg"),
     ],
 )
 def test_mistakes_are_sentences(
@@ -268,7 +299,7 @@ def test_usage_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]
     assert "usage: symgrad" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["source"], ["explain"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["source"], ["explain"], ["view"], ["demo"]])
 def test_help_is_shown(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])

@@ -14,7 +14,7 @@ import pytest
 from test_layers import LAYERS
 
 import symgrad as sg
-from symgrad import api, curvature
+from symgrad import api, curvature, graph
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,7 +26,7 @@ CURVATURE = [
 ]
 EXAMPLES = [
     found
-    for module in (api, *CURVATURE)
+    for module in (api, graph, *CURVATURE)
     for found in doctest.DocTestFinder().find(module, "symgrad")
     if found.examples
 ]

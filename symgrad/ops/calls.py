@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from symgrad.derive import Slot, instantiate, transposed_pushforward
@@ -65,6 +65,18 @@ class Rule:
     def __init__(self, build: Callable[..., Graph]):
         self._build = build
         self._graphs: dict[tuple[Flags, ...], Graph] = {}
+
+    @property
+    def graphs(self) -> Mapping[tuple[Flags, ...], Graph]:
+        """The graphs made so far."""
+        return self._graphs
+
+    @classmethod
+    def of(cls, graphs: Mapping[tuple[Flags, ...], Graph], build: Callable[..., Graph]) -> Rule:
+        """A rule that has these graphs already."""
+        rule = cls(build)
+        rule._graphs.update(graphs)
+        return rule
 
     def __call__(self, *flags: Flags) -> Graph:
         if flags not in self._graphs:

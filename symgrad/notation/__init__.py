@@ -1,0 +1,1 @@
+"""Graphs as mathematics: formulas, tables of derivations, and SymPy."""

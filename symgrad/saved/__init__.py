@@ -1,0 +1,1 @@
+"""Graphs as files: data in JSON and arrays beside it, never code."""
