@@ -5,7 +5,7 @@ from __future__ import annotations
 from symgrad.expr import Expr, Op
 from symgrad.laws.algebra import scale_of
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, transpose
-from symgrad.walk import Graph, exchanged, map_bodies, map_graphs, rebuild
+from symgrad.walk import Graph, Origin, exchanged, map_bodies, map_graphs, rebuild
 
 LINEAR = (reduce_sum, reshape_op, transpose, broadcast)
 
@@ -26,7 +26,9 @@ def merge_commuted(graph: Graph) -> Graph:
             done[node] = first.setdefault((node.op, frozenset(done[node].args)), done[node])
     if all(old is new for old, new in done.items()):
         return graph
-    origins = {done.get(node, node): origin for node, origin in reversed(graph.origins.items())}
+    origins: dict[Expr, Origin] = {}
+    for node, origin in graph.origins.items():
+        origins.setdefault(done.get(node, node), origin)
     return graph.with_roots([done[r] for r in graph.roots], origins)
 
 
