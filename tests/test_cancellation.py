@@ -156,3 +156,8 @@ def test_infinite_operands_keep_value_and_slopes(fun, args, float64):
     assert sg.jit(fun)(*args) == fun(*args)
     slopes, expected = sg.grad(fun, everywhere)(*args), jax.grad(fun, everywhere)(*args)
     np.testing.assert_allclose(slopes, expected, rtol=1e-15)
+
+
+def test_numbers_below_zero_are_no_squares():
+    assert sg.jit(lambda x: -1 - x**2)(3.0) == -10
+    assert sg.jit(lambda x: (1 + x**2 - (1 + x**2)) ** 2 - (1 + x**2) ** 2)(3.0) == -100

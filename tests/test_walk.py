@@ -12,6 +12,7 @@ from symgrad.errors import Frame, ShapeError
 from symgrad.expr import Expr, Type, constant, fresh, item, parameter
 from symgrad.ops.pointwise import cos, exp, sin
 from symgrad.ops.shape import reduce_sum
+from symgrad.pattern import rewrites
 from symgrad.walk import (
     Graph,
     Origin,
@@ -255,3 +256,26 @@ def test_a_node_in_its_own_replacement_stays(x, y):
     a = sin(x)
     assert substitute_throughout([a + y], {a: cos(a), y: x}) == (a + x,)
     assert substitute_throughout([a + y], {a: y * 2.0, y: a * 2.0})[0].op is (a + y).op
+
+
+def test_scale_factors_of_a_long_chain_move_a_bounded_number_of_times():
+    def doubled(x, count):
+        for _ in range(count):
+            x = 2 * jnp.sin(x)
+        return x
+
+    steps = [
+        len(sg.trace(lambda x, n=n: doubled(x, n), 1.0).grad().simplify().log.steps)
+        for n in (200, 400)
+    ]
+    assert steps[1] < 2.1 * steps[0]
+
+
+def test_a_law_whose_result_contains_what_it_was_applied_to_ends():
+    @rewrites(sin, exact=False)
+    def sine_of_itself(e):
+        """sin(x) = sin(x) + 0, without end"""
+        return e + 0 * e
+
+    graph = sg.trace(jnp.sin, 1.0).simplify([sine_of_itself])
+    assert graph.nodes[-1].op is sin

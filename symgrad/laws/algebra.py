@@ -221,6 +221,13 @@ def scale_of(e: Expr) -> tuple[Expr, Expr, bool] | None:
     return None
 
 
+def _movable(e: Expr) -> tuple[Expr, Expr, bool] | None:
+    """As `scale_of`; a third factor that could not be multiplied with two others stays."""
+    outer = scale_of(e)
+    inner = scale_of(outer[0]) if outer else None
+    return None if inner and scale_of(inner[0]) else outer
+
+
 def _moderate(factor: Expr) -> bool:
     value = literal_value(factor)
     if value is None or not factor.type.real:
@@ -248,7 +255,7 @@ def multiplying_by_a_quotient_of_constants(e: Expr) -> Expr | None:
 def scale_out_of_product(e: Expr) -> Expr | None:
     """(c x) y = c (x y) for a literal c"""
     for x, y in (e.args, e.args[::-1]):
-        scale = scale_of(x)
+        scale = _movable(x)
         if scale is not None and literal_value(y) is None:
             rest, factor, divides = scale
             return _scaled(rest * y, factor, divides)
@@ -258,7 +265,7 @@ def scale_out_of_product(e: Expr) -> Expr | None:
 @rewrites(div, exact=False, derivatives_only=True)
 def scale_out_of_quotient(e: Expr) -> Expr | None:
     """(c x) / y = c (x / y) for a literal c"""
-    scale = scale_of(e.args[0])
+    scale = _movable(e.args[0])
     if scale is None or literal_value(e.args[1]) is not None:
         return None
     rest, factor, divides = scale
@@ -269,7 +276,7 @@ def scale_out_of_quotient(e: Expr) -> Expr | None:
 def scale_out_of_linear(e: Expr) -> Expr | None:
     """L(c x) = c L(x) for a literal c and a linear L that only moves or adds entries"""
     (x,) = e.args
-    scale = scale_of(x)
+    scale = _movable(x)
     if scale is None or x.ndim == 0 or uniform_value(scale[0]) is not None:
         return None
     rest, factor, divides = scale

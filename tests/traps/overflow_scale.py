@@ -84,10 +84,10 @@ TRAPS = (
         order="value",
     ),
     Trap(
-        "occupation of the middle of three states",
-        lambda x: 2.0 / (jnp.exp(x) + jnp.exp(1.0 - x) + 2.0),
-        80.0,
-        units=8.0,
+        "occupation of the upper of three states",
+        lambda x: jnp.exp(x) / (jnp.exp(x) + jnp.exp(1.0 - x) + 2.0),
+        800.0,
+        order="value",
     ),
     Trap(
         "odds times a sigmoid",
