@@ -17,7 +17,7 @@ import platform
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -174,8 +174,16 @@ def run_demo(options: argparse.Namespace) -> int:
 
 
 def run_source(options: argparse.Namespace) -> int:
-    """`symgrad source`."""
-    return _run_program(options, lambda transformed, args: transformed.source(*args))
+    """`symgrad source`: on the terminal the program alone, in a file what is to be known of it."""
+    if options.output is None:
+        return _run_program(options, lambda transformed, args: transformed.source(*args))
+    with _program(options) as (transformed, args):
+        try:
+            transformed.save_source(options.output, *args)
+        except OSError as error:
+            raise CommandError(f"cannot write {options.output}: {error.strerror}") from None
+    print(f"wrote {options.output}", file=sys.stderr)
+    return 0
 
 
 def run_explain(options: argparse.Namespace) -> int:
@@ -207,15 +215,21 @@ VIEWS: dict[str, Callable[[sg.Graph, str], str]] = {
 
 
 def _run_program(options: argparse.Namespace, read: Callable[[Any, list[Any]], str]) -> int:
+    with _program(options) as (transformed, args):
+        text = read(transformed, args)
+    _write(text, options.output)
+    return 0
+
+
+@contextlib.contextmanager
+def _program(options: argparse.Namespace) -> Iterator[tuple[Any, list[Any]]]:
+    """The transformed function and its arguments."""
     args = [parse_argument(text) for text in options.args]
     with jax.enable_x64(True) if _wide(args) else contextlib.nullcontext():
         fun = find_function(options.function)
         wrt = parse_wrt(options.wrt, options.transform, len(args))
-        transformed = TRANSFORMS[options.transform](fun, wrt)
         direction = [args[wrt]] if options.transform == "hvp" else []
-        text = read(transformed, direction + args)
-    _write(text, options.output)
-    return 0
+        yield TRANSFORMS[options.transform](fun, wrt), direction + args
 
 
 def _wide(args: list[Any]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ from symgrad.plan.companions import with_companions
 from symgrad.plan.planner import plan, total_price, work
 from symgrad.plan.solvers import factorised
 from symgrad.rewrite import Log, simplify
+from symgrad.saved.module import recipe, write_module
 from symgrad.structured import assembled, compressed
 from symgrad.tracing import Home, Homes, Traced, context, home_of, is_constant, trace, type_of
 from symgrad.walk import Origin, Origins
@@ -266,6 +268,24 @@ class Transformed:
     def source(self, *args: Any, **kwargs: Any) -> str:
         """The program that runs for these arguments: Python that imports only `jax`."""
         return self._plan_for(args, kwargs).executable.program.text
+
+    def save_source(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """Write the program that runs for these arguments as a module that needs JAX alone.
+
+        Its docstring says with which versions it was written, and how to write it again. Arrays
+        that the function closes over are arguments of the program, as are the leaves of trees.
+
+        Raises:
+            SavedGraphError: the program calls objects of this process, such as callbacks.
+        """
+        program = self._plan_for(args, kwargs).executable.program
+        write_module(
+            program.text,
+            f"{self.name} of `{getattr(self.fun, '__name__', type(self.fun).__name__)}`.",
+            recipe(self.fun, self.name, self.argnums, (*args[self.extra :], *kwargs.values())),
+            list(program.foreign),
+            path,
+        )
 
     def explain(self, *args: Any, **kwargs: Any) -> report.Report:
         """Cost after each stage, the rules that fired and where, and what is left to JAX."""

@@ -458,3 +458,34 @@ def test_texts_in_files_are_never_called() -> None:
         if isinstance(source, str):
             called = set(re.findall(r"{(\w+)}\(", source))
             assert called.isdisjoint(set(OPERATIONS[name].params) - {"body"}), name
+
+
+def squared_error(params, x, y):
+    return jnp.mean((jnp.tanh(x @ params["W"]) - y) ** 2)
+
+
+REGRESSION = ({"W": jnp.ones((3, 2))}, jnp.ones((5, 3)), jnp.zeros((5, 2)))
+
+
+def test_saved_source_runs_alone_and_says_how_it_was_made(tmp_path):
+    file = tmp_path / "slope.py"
+    sg.grad(squared_error).save_source(file, *REGRESSION)
+    text, made = file.read_text(), {}
+    exec(compile(text, file, "exec"), made)
+    found = made["grad_squared_error"](REGRESSION[0]["W"], *REGRESSION[1:])
+    expected = jax.grad(squared_error)(*REGRESSION)["W"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert sg.__version__ in made["__doc__"] and jax.__version__ in made["__doc__"]
+    assert "--arg \"{'W': f32[3,2]}\" --arg 'f32[5,3]'" in made["__doc__"]
+    assert "-o slope.py" in made["__doc__"]
+    sg.grad(squared_error).save_source(file, *REGRESSION)
+    assert file.read_text() == text
+
+
+def test_source_with_objects_of_the_process_is_not_saved(tmp_path):
+    def called(x):
+        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), x.dtype), x)
+
+    with pytest.raises(sg.SymgradError, match="objects of this process"):
+        sg.jit(called).save_source(tmp_path / "called.py", jnp.float32(1))
+    assert not list(tmp_path.iterdir())

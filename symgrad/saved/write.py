@@ -8,10 +8,9 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,6 +20,7 @@ from symgrad.expr import Captured, Expr, Scalar, Type
 from symgrad.ops.calls import Flags, Rule, custom_vjp
 from symgrad.ops.catalogue import UNIQUE_NAMES
 from symgrad.ops.limit import variable
+from symgrad.saved.files import replacing
 from symgrad.saved.layout import (
     DOCUMENT,
     ENUMERATIONS,
@@ -65,23 +65,9 @@ def write(graph: Graph, path: str | os.PathLike[str]) -> None:
     text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     members = {DOCUMENT: text.encode()}
     members.update((array_name(i), _npy(a)) for i, a in enumerate(writer.arrays))
-    with _replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(Path(path)) as file, zipfile.ZipFile(file, "w") as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name, BEGINNING), data)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once all of it is written."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _npy(array: np.ndarray) -> bytes:
