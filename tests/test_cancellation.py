@@ -161,3 +161,9 @@ def test_infinite_operands_keep_value_and_slopes(fun, args, float64):
 def test_numbers_below_zero_are_no_squares():
     assert sg.jit(lambda x: -1 - x**2)(3.0) == -10
     assert sg.jit(lambda x: (1 + x**2 - (1 + x**2)) ** 2 - (1 + x**2) ** 2)(3.0) == -100
+
+
+def test_numbers_are_factors_of_a_logarithm():
+    x, y = jnp.array([3.0, 5.0]), jnp.array([2.0, 4.0])
+    found = sg.jit(lambda x, y: jnp.log(2.0 * x / y))(x, y)
+    np.testing.assert_allclose(found, np.log([3.0, 2.5]), rtol=1e-6)

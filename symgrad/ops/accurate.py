@@ -229,14 +229,15 @@ def geometric_mean(x, y):
 
 def log_of_factors(*factors, above):
     """The logarithm of a product over a product, also where these leave the range of numbers."""
-    limits, product, mantissa, exponent, usual = jnp.finfo(factors[0].dtype), 1, 1, 0, True
+    dtype = jnp.result_type(*factors)
+    limits, product, mantissa, exponent, usual = jnp.finfo(dtype), 1, 1, 0, True
     for i, factor in enumerate(factors):
         part, power = jnp.frexp(factor)
         product = product * factor if i < above else product / factor
         mantissa = mantissa * part if i < above else mantissa / part
         exponent = exponent + power if i < above else exponent - power
         usual &= (limits.tiny <= jnp.abs(product)) & (jnp.abs(product) <= limits.max)
-    rest = 0.6931471805599453 * jnp.asarray(exponent, factors[0].dtype)
+    rest = 0.6931471805599453 * jnp.asarray(exponent, dtype)
     return jnp.log(jnp.where(usual, product, mantissa)) + jnp.where(usual, 0, rest)
 
 
