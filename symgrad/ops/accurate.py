@@ -232,7 +232,7 @@ def log_of_factors(*factors, above):
     dtype = jnp.result_type(*factors)
     limits, product, mantissa, exponent, usual = jnp.finfo(dtype), 1, 1, 0, True
     for i, factor in enumerate(factors):
-        part, power = jnp.frexp(factor)
+        part, power = jnp.frexp(jnp.asarray(factor, dtype))
         product = product * factor if i < above else product / factor
         mantissa = mantissa * part if i < above else mantissa / part
         exponent = exponent + power if i < above else exponent - power
