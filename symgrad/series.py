@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.exact import context
-from symgrad.exact.numbers import is_huge, number
+from symgrad.exact.numbers import number
 from symgrad.expr import Expr, Op, Type, add, argument, div, literal, mul, neg, parameter, sub
 from symgrad.ops import differences, entropy, norm, pointwise, special, stable, waves
 from symgrad.ops.limit import limit_op
@@ -37,12 +37,7 @@ CERTAIN = 1e-24
 
 
 def _named(name: str) -> Callable[..., Any]:
-    def compute(mp: Any, z: Any) -> Any:
-        if is_huge(mp, mp.re(z)):
-            raise OverflowError(f"{name} of a number of so many digits has as many")
-        return getattr(mp, name)(z)
-
-    return compute
+    return lambda mp, z: getattr(mp, name)(z)
 
 
 FUNCTIONS: Mapping[Op, str] = {
@@ -123,6 +118,9 @@ class Series:
     coefficients: tuple[float, ...]
 
 
+ARITHMETIC = (add, sub, mul, div, neg, norm.ratio, pointwise.square, pointwise.convert_op)
+
+
 @cache
 def _context() -> Any:
     return context(DIGITS)
@@ -157,7 +155,17 @@ def _computed(node: Expr, operands: Sequence[Any]) -> Any:
         return number(mp, node.params["value"].value)
     if node.op is limit_op:
         return _limit_at(node, *operands)
+    if node.op not in ARITHMETIC and any(_is_huge(mp, z) for z in operands):
+        raise OverflowError(f"{node.op.name} of a number that takes as many digits to work out")
     return ANALYTIC[node.op](mp, *operands, **node.params)
+
+
+LARGEST_EXPONENT = 64
+"""Of operands, to base 2: an exponential of larger ones has an exponent that is a long number."""
+
+
+def _is_huge(mp: Any, z: Any) -> bool:
+    return bool(mp.isfinite(z)) and z != 0 and mp.mag(z) > LARGEST_EXPONENT
 
 
 def _limit_at(node: Expr, z: Any) -> Any:

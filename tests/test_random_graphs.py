@@ -149,7 +149,7 @@ KNOWN = {
 }
 """Programs that do not keep the contract, and why."""
 
-SAMPLE = (*range(16), 279, 2790, 3149)
+SAMPLE = (*range(16), 279, 2790, 3149, 7749)
 """A few at random, and some that found what was wrong with a law."""
 
 
