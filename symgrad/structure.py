@@ -89,6 +89,10 @@ def sums_to_one(e: Expr, axis: int) -> bool:
         return e.params["axis"] == axis and e.params["within"]
     if says(e, "simplex"):
         return axis == e.ndim - 1
+    if e.op in (div, norm.ratio):
+        # Where all are zero they are nan.
+        whole = shape.reduce_sum(e.args[0], axes=(axis,))
+        return e.args[1] in (whole, shape.expand(whole, (axis,), e.shape)) and e.type.inexact
     return e.op is reduce.softmax and e.params["axis"] == axis
 
 

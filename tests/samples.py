@@ -645,7 +645,7 @@ BITS = (
     _of(
         pointwise.bitcast,
         lambda x: lax.bitcast_convert_type(x, np.float32),
-        _integer(0, 200, (3, 4), np.uint8),
+        _integer(0, 100, (3, 4), np.uint8),
         about="to wider",
     ),
 )

@@ -28,6 +28,7 @@ from symgrad.expr import Expr, Type, neg, parameter
 from symgrad.laws import (
     algebra,
     angles,
+    averages,
     blocks,
     cancel,
     cholesky,
@@ -610,11 +611,24 @@ PROGRAMS = [
         MIDDLE,
     ),
     fires(
-        divided.difference_in_a_parameter,
+        averages.difference_of_averages,
         lambda k, x: (x**k - (2 * x) ** k) / k,
         MIDDLE,
         MIDDLE,
     ),
+    fires(
+        averages.difference_of_averages,
+        lambda q, z: (1 - jnp.sum(jax.nn.softmax(z) ** q)) / (q - 1),
+        (),
+        (4,),
+    ),
+    fires(
+        averages.logarithm_of_average,
+        lambda k, x: jnp.log(jnp.mean(jnp.exp(k * x))) / k,
+        (),
+        (4,),
+    ),
+    fires(averages.power_of_average, lambda k, x: jnp.mean(x**k) ** (1 / k), (), MIDDLE),
     fires(divided.inverse_of_a_limit, lambda k, n: k / (1 - (1 + k) ** -n), MIDDLE, MIDDLE),
     fires(growth.quotient_of_exponentials, lambda x, c: c / (c + jnp.exp(x)) ** 2, (3, 4), MIDDLE),
     fires(growth.exponential_over_itself, lambda x, y: x / jnp.exp(y) * jnp.exp(y), (3,), (3,)),

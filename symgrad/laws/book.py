@@ -13,6 +13,7 @@ from symgrad.errors import ArgumentValueError
 from symgrad.laws import (
     algebra,
     angles,
+    averages,
     blocks,
     cancel,
     cholesky,
@@ -87,6 +88,7 @@ LIFT = (
     *_rules_of(cholesky),
     *_rules_of(determinants),
     *_rules_of(algebra),
+    *_rules_of(averages),
     *_rules_of(divided),
     *_rules_of(limits),
     *_rules_of(parameters),

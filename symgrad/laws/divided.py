@@ -1,7 +1,6 @@
 """Divided differences: (f(x) - f(y)) / (x - y), which is a slope of f where x and y meet.
 
-The logarithmic mean (x - y) / (log x - log y) is the inverse of one, and (xᵏ - yᵏ) / k is one of
-functions of k.
+The logarithmic mean (x - y) / (log x - log y) is the inverse of one.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Callable, Mapping
 from symgrad.expr import Expr, Op, add, div, sub
 from symgrad.laws.limits import ZERO_OVER_ZERO
 from symgrad.laws.parameters import limit_in_a_parameter
-from symgrad.laws.terms import number, scaled, terms, total
-from symgrad.ops.pointwise import abs_, cos, exp, expm1, log, log1p, lt, power, select, sin
+from symgrad.laws.terms import number, scaled, terms
+from symgrad.ops.pointwise import abs_, cos, exp, expm1, log, log1p, lt, select, sin
 from symgrad.ops.shape import broadcast
 from symgrad.ops.waves import cos_of_sum, sin_of_sum
 from symgrad.pattern import rewrites
@@ -95,21 +94,6 @@ def _function(e: Expr) -> tuple[Op, Expr] | None:
         return None
     (x,) = inner.args
     return inner.op, broadcast(x, **e.params) if e.op is broadcast else x
-
-
-@rewrites(div, exact=False, written_only=True, protects=ZERO_OVER_ZERO)
-def difference_in_a_parameter(e: Expr) -> Expr | None:
-    """(xᵏ - yᵏ) / k = (xᵏ - 1) / k - (yᵏ - 1) / k, which have limits at k = 0"""
-    top, bottom = e.args
-    parts = terms(top) if e.type.real and top.op in (add, sub) else None
-    powers = [(c, node) for c, node in parts or () if node is not None]
-    if len(powers) < 2 or not all(node.op in (power, exp) for _, node in powers):
-        return None
-    if abs(sum(c for c, _ in parts or ())) > 1e-14 * sum(abs(c) for c, _ in parts or ()):
-        return None
-    found = [limit_in_a_parameter.rewrite((node - 1) / bottom) for _, node in powers]
-    known = [(c, q) for (c, _), q in zip(powers, found, strict=True) if q is not None]
-    return total(known, e.type) if len(known) == len(found) else None
 
 
 @rewrites(div, exact=False, written_only=True, protects=ZERO_OVER_ZERO)

@@ -173,15 +173,22 @@ def softmax_is_shift_invariant(e: Expr) -> Expr | None:
 
 def _without_shift(x: Expr, axis: int) -> tuple[Expr, Expr] | None:
     """`x = y - c` with c constant along the axis, given as y and c without that axis."""
+    if x.op is neg:
+        found = _without_shift(x.args[0], axis)
+        return found and (_opposite(found[0]), _opposite(found[1]))
     if x.op not in (sub, add):
         return None
     y, c = x.args
     shift = kept_along(c, axis)
     if shift is not None and y.shape == x.shape:
-        return y, shift if x.op is sub else -shift
+        return y, shift if x.op is sub else _opposite(shift)
     if x.op is add and (shift := kept_along(y, axis)) is not None and c.shape == x.shape:
-        return c, -shift
+        return c, _opposite(shift)
     return None
+
+
+def _opposite(x: Expr) -> Expr:
+    return x.args[0] if x.op is neg else -x
 
 
 @rewrites(log, exact=False, protects="overflow of exp")

@@ -25,11 +25,12 @@ from symgrad.laws.separate import (
     times,
 )
 from symgrad.laws.terms import number, scaled, total
-from symgrad.ops.entropy import times_log1p_op, times_log_op
+from symgrad.ops.entropy import times_log1p_op, times_log_op, xlog1py, xlogy
 from symgrad.ops.limit import variable
 from symgrad.ops.norm import ratio
 from symgrad.ops.pointwise import (
     abs_,
+    convert,
     eq,
     exp,
     integer_power,
@@ -55,7 +56,7 @@ def limit_in_a_parameter(e: Expr) -> Expr | None:
     for pole in candidates(e):
         if (found := _near(e, pole)) is not None:
             near, small, axes = found
-            far = _divided_safely(e, pole, small)
+            far = divided_safely(e, pole, small)
             return select(repeated(small, e, axes), near, far)
     return None
 
@@ -69,7 +70,7 @@ def power_in_a_parameter(e: Expr) -> Expr | None:
     for pole in candidates(exponent):
         if (found := _near(exponent * log(base), pole)) is not None:
             near, small, axes = found
-            far = power(base, _divided_safely(exponent, pole, small))
+            far = power(base, divided_safely(exponent, pole, small))
             return select(repeated(small, e, axes), exp(near), far)
     return None
 
@@ -171,7 +172,7 @@ def _products(e: Expr, pole: Pole, parts: Parts) -> dict[Expr, _Product]:
 
 def _linear_operands(e: Expr) -> int:
     """How many of the first operands a node is linear in."""
-    if e.op in (div, ratio, times_log_op, times_log1p_op):
+    if e.op in (div, ratio, times_log_op, times_log1p_op, xlogy, xlog1py):
         return 1
     return len(e.args) if e.op in PASSES_ON and e.op not in (square, integer_power_op) else 0
 
@@ -234,7 +235,7 @@ def _in_product(
 ) -> Expr | None:
     """`e` with the distance from the pole written as a quotient of `u`."""
     v = pole.variable
-    to_distance = _from_distance(first.small, pole)
+    to_distance = from_distance(first.small, pole)
     if to_distance is None or v.dtype != first.u.dtype or len(first.axes) != v.ndim:
         return None
 
@@ -258,7 +259,7 @@ def _in_product(
         elif node.op not in RULES and node is not v:
             done[node] = node
         elif known is not None and known.axes is not None and known.pure is not None:
-            found = _from_distance(known.terms[0], pole)
+            found = from_distance(known.terms[0], pole)
             if found is None:
                 return None
             order, limit = found
@@ -280,13 +281,14 @@ def _in_product(
     return done[e]
 
 
-def _from_distance(t: Term, pole: Pole) -> tuple[int, Expr] | None:
+def from_distance(t: Term, pole: Pole) -> tuple[int, Expr] | None:
     """A function of the variable as a power of the distance from the pole, and the rest."""
     order = _order(t, pole)
     if order is None:
         return None
-    if pole.centre:
-        distance = variable(t.function.dtype) - pole.centre
+    own, dtype = variable(pole.variable.dtype), t.function.dtype
+    if pole.centre or own.dtype != dtype:
+        distance = convert(own - pole.centre if pole.centre else own, dtype=dtype)
         rest = of_variable(times(t.whole, integer_power(distance, -order)))
     else:
         rest = of_variable(t.function, t.power - order)
@@ -307,7 +309,7 @@ def _rebuilt(node: Expr, args: tuple[Expr, ...], axes: tuple[int, ...]) -> Expr 
     return rebuild(node, tuple(spread(a, shape) if not a.ndim else a for a in args))
 
 
-def _divided_safely(e: Expr, pole: Pole, small: Expr) -> Expr:
+def divided_safely(e: Expr, pole: Pole, small: Expr) -> Expr:
     """`e` with divisors that are not zero at the pole, which are the same where it is used."""
     safe: dict[Expr, Expr] = {}
     for node in separated_parts(e, pole.variable) or ():

@@ -11,7 +11,7 @@ import numpy as np
 from symgrad.expr import Expr, add, div, literal, literal_value, mul, neg, sub
 from symgrad.laws.norms import squared_length
 from symgrad.laws.separate import LARGEST_SUM, RULES, Term, separate
-from symgrad.ops.entropy import times_log1p_op, times_log_op
+from symgrad.ops.entropy import times_log1p_op, times_log_op, xlog1py, xlogy
 from symgrad.ops.norm import ratio
 from symgrad.ops.pointwise import (
     convert_op,
@@ -32,7 +32,8 @@ from symgrad.walk import topological
 
 PASSES_ON = (
     *(add, sub, neg, mul, div, ratio, square, integer_power_op),
-    *(times_log_op, times_log1p_op, broadcast, reshape_op, reduce_sum, convert_op),
+    *(times_log_op, times_log1p_op, xlogy, xlog1py),
+    *(broadcast, reshape_op, reduce_sum, convert_op),
 )
 """Operations that have the poles of their operands, unless these cancel."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal, literal_value, mul, neg, sub
-from symgrad.ops.entropy import times_log1p_op, times_log_op
+from symgrad.ops.entropy import times_log1p_op, times_log_op, xlog1py, xlogy
 from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.norm import hypot, norm, ratio
 from symgrad.ops.pointwise import (
@@ -303,9 +303,9 @@ def _of_function(e: Expr, known: list[Separated]) -> Separated | None:
 
 
 def _of_product_with_log(e: Expr, known: list[Separated]) -> Separated | None:
-    """x log(y) and x log(1 + y) as the products that they are"""
+    """x log(y) and x log(1 + y) as the products that they are."""
     x, y = known
-    logarithm = (log if e.op is times_log_op else log1p)(e.args[1])
+    logarithm = (log if e.op in (times_log_op, xlogy) else log1p)(e.args[1])
     second = _of_function(logarithm, [y]) or _alone(logarithm)
     return _of_product(e, [x, second])
 
@@ -384,8 +384,7 @@ RULES: Mapping[Any, Callable[[Expr, list[Separated]], Separated | None]] = {
     sub: _of_sum,
     neg: _of_negative,
     mul: _of_product,
-    times_log_op: _of_product_with_log,
-    times_log1p_op: _of_product_with_log,
+    **dict.fromkeys((times_log_op, times_log1p_op, xlogy, xlog1py), _of_product_with_log),
     div: _of_quotient,
     ratio: _of_quotient,
     square: _of_power,

@@ -78,4 +78,57 @@ TRAPS = (
     Trap("half of a versine", lambda x: jnp.log(jnp.cosh(x)) / x**2, 0.0, order="hvp"),
     Trap("rotation's coefficient", lambda x: (x - jnp.sin(x)) / x**3, 0.0, order="hvp"),
     Trap("Fermi factor", lambda x: x / (1.0 - jnp.exp(-x / 0.25)), 0.0),
+    Trap(
+        "Rényi entropy",
+        lambda a, z: jnp.log(jnp.sum(jax.nn.softmax(z) ** a)) / (1.0 - a),
+        1.0,
+        (0.5, -1.0, 2.0),
+    ),
+    Trap(
+        "Rényi entropy, by the logits",
+        lambda a, z: jnp.log(jnp.sum(jax.nn.softmax(z) ** a)) / (1.0 - a),
+        1.0,
+        (0.5, -1.0, 2.0),
+        wrt=1,
+    ),
+    Trap(
+        "Tsallis entropy of frequencies",
+        lambda q, n: (1.0 - jnp.sum((n / jnp.sum(n)) ** q)) / (q - 1.0),
+        1.0,
+        (1.0, 3.0, 4.0),
+    ),
+    Trap(
+        "divergence of any order",
+        lambda a, x, y: (
+            (1.0 - jnp.sum(jax.nn.softmax(x) ** a * jax.nn.softmax(y) ** (1.0 - a)))
+            / (a * (1.0 - a))
+        ),
+        1.0,
+        (0.5, -1.0, 2.0),
+        (1.0, 0.0, 0.5),
+    ),
+    Trap("power mean", lambda k, x: jnp.mean(x**k) ** (1.0 / k), 0.0, (1.0, 2.0, 5.0)),
+    Trap(
+        "power mean, value",
+        lambda k, x: jnp.mean(x**k) ** (1.0 / k),
+        0.0,
+        (1.0, 2.0, 5.0),
+        order="value",
+        slope=lambda mp, k, x: mp.cbrt(10),
+    ),
+    Trap(
+        "constant elasticity of substitution",
+        lambda r, x, y: (0.25 * x**r + 0.75 * y**r) ** (1.0 / r),
+        0.0,
+        2.0,
+        3.0,
+        units=8.0,
+    ),
+    Trap("cumulants", lambda k, x: jnp.log(jnp.mean(jnp.exp(k * x))) / k, 0.0, (1.0, 2.0, 5.0)),
+    Trap(
+        "free energy",
+        lambda b, x: -(jax.nn.logsumexp(-b * x) - jnp.log(jnp.full((), 3, x.dtype))) / b,
+        0.0,
+        (1.0, 2.0, 5.0),
+    ),
 )
