@@ -284,6 +284,7 @@ LOGIC: Mapping[Op, Value] = {
     pointwise.is_finite: lambda mp, x: bool(mp.isfinite(x)),
     pointwise.and_: lambda mp, x, y: x & y,
     pointwise.or_: lambda mp, x, y: x | y,
+    pointwise.not_: lambda mp, x: not x if isinstance(x, bool) else ~x,
     pointwise.xor: lambda mp, x, y: x ^ y,
     pointwise.shift_left: lambda mp, x, y: operator.lshift(x, y),
     pointwise.shift_right_arithmetic: lambda mp, x, y: operator.rshift(x, y),

@@ -21,7 +21,7 @@ from symgrad.laws.limits import ZERO_OVER_ZERO, by_series, repeated
 from symgrad.laws.parameters import divided_safely, from_distance
 from symgrad.laws.poles import Pole, own_candidates
 from symgrad.laws.separate import NONE, Term, product, separate
-from symgrad.laws.terms import factors, number, scaled, terms
+from symgrad.laws.terms import factors, number, scaled, terms, total
 from symgrad.ops.limit import variable
 from symgrad.ops.pointwise import (
     abs_,
@@ -246,7 +246,7 @@ def _average(
     parts: list[_Part], rest: float, pole: Pole, wanted: float, dtype: np.dtype
 ) -> _Average | None:
     """What the parts have in common with an average; at the pole they are `wanted` together."""
-    rises: list[Expr] = []
+    rises: list[tuple[float, Expr | None]] = []
     far: list[Expr] = []
     weights: dict[Expr | None, float] = {None: rest}
     for part in parts:
@@ -259,16 +259,16 @@ def _average(
         t = variable(powers.exponents.dtype)
         slope = by_series(expm1(t) / t, Pole(powers.exponents, 0.0))
         assert slope is not None
-        rises.append(part.coefficient * part.summed(powers.weights * powers.slopes * slope))
+        rise = part.summed(powers.weights * powers.slopes * slope)
+        rises.append((part.coefficient, rise))
         size = abs_(powers.exponents)
         far.append(ge(size if part.axes is None else reduce_max(size, axes=part.axes), LARGE))
     tolerance = 100 * float(jnp.finfo(parts[0].terms.dtype).eps)
     missing = {**weights, None: weights[None] - wanted}
-    if not rises or any(abs(c) > tolerance for c in missing.values()):
+    types = {rise.type for _, rise in rises if rise is not None}
+    if len(types) != 1 or any(abs(c) > tolerance for c in missing.values()):
         return None
-    if any(r.type != rises[0].type for r in rises):
-        return None
-    rise = convert(functools.reduce(add, rises), dtype=dtype)
+    rise = convert(total(rises, types.pop()), dtype=dtype)
     return _Average(rise, functools.reduce(or_, far))
 
 
