@@ -82,6 +82,9 @@ def is_integer_valued(e: Expr) -> bool:
 
 def sums_to_one(e: Expr, axis: int) -> bool:
     """Whether the entries along `axis` add up to one."""
+    if e.op is shape.broadcast and axis in e.params["axes"]:
+        (x,), own = e.args, e.params["axes"].index(axis)
+        return x.shape[own] == e.shape[axis] and sums_to_one(x, own)
     if e.op is pointwise.exp:
         (x,) = e.args
         return x.op is reduce.log_softmax and x.params["axis"] == axis

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from symgrad.expr import Expr, add, captured, constant, div, sub
 from symgrad.laws.limits import ZERO_OVER_ZERO, by_series, repeated
 from symgrad.laws.parameters import divided_safely, from_distance
 from symgrad.laws.poles import Pole, own_candidates
-from symgrad.laws.separate import NONE, Term, product, separate
+from symgrad.laws.separate import Term, of_variable, product, separate
 from symgrad.laws.terms import factors, number, scaled, terms, total
 from symgrad.ops.limit import variable
 from symgrad.ops.pointwise import (
@@ -86,11 +86,12 @@ def difference_of_averages(e: Expr) -> Expr | None:
     found = _parts(top) if e.type.real and top.op in (add, sub) else None
     if found is None or not any(p.axes is not None or p.terms.op in (power, exp) for p in found[0]):
         return None
-    limits = []
-    for pole in own_candidates(e):
-        average, rate = _average(*found, pole, 0.0, e.dtype), _rate(e, _inverse(bottom, pole), pole)
-        if average is not None and rate is not None:
-            limits.append((average.far, average.rise * rate))
+    limits = [
+        (average.far, average.rise * rate)
+        for average, _, rate in _averages(
+            e, bottom, lambda pole: _average(*found, pole, 0.0, e.dtype)
+        )
+    ]
     return _continued(e, limits)
 
 
@@ -102,14 +103,12 @@ def logarithm_of_average(e: Expr) -> Expr | None:
     if found is None:
         return None
     factor, parts = found
-    limits = []
-    for pole in own_candidates(e):
-        average, rate = (
-            _average(parts, 0.0, pole, 1.0, e.dtype),
-            _rate(e, _inverse(bottom, pole), pole),
+    limits = [
+        (average.far, factor * _logarithm(average, e, bottom, pole) * rate)
+        for average, pole, rate in _averages(
+            e, bottom, lambda pole: _average(parts, 0.0, pole, 1.0, e.dtype)
         )
-        if average is not None and rate is not None:
-            limits.append((average.far, factor * _logarithm(average, e, bottom, pole) * rate))
+    ]
     return _continued(e, limits)
 
 
@@ -120,12 +119,11 @@ def power_of_average(e: Expr) -> Expr | None:
     found = _parts(base) if e.type.real and exponent.type.inexact else None
     if found is None or number(exponent) is not None:
         return None
-    for pole in own_candidates(exponent):
-        average, rate = _average(*found, pole, 1.0, e.dtype), _rate(e, _term(exponent, pole), pole)
-        if average is not None and rate is not None:
-            near = exp(_logarithm(average, e, exponent, pole) * rate)
-            far = power(base, divided_safely(exponent, pole, not_(average.far)))
-            return select(average.far, far, near)
+    averages = _averages(e, exponent, lambda pole: _average(*found, pole, 1.0, e.dtype))
+    for average, pole, rate in averages:
+        near = exp(_logarithm(average, e, exponent, pole) * rate)
+        far = power(base, divided_safely(exponent, pole, not_(average.far)))
+        return select(average.far, far, near)
     return None
 
 
@@ -160,23 +158,33 @@ def _distance(pole: Pole, dtype: np.dtype) -> Expr:
 # How fast a divisor vanishes
 
 
-def _term(e: Expr, pole: Pole) -> Term | None:
-    found = separate(e, pole.variable)
-    return None if found is None or len(found.terms) != 1 else found.terms[0]
+def _averages(
+    e: Expr, divided: Expr, average: Callable[[Pole], _Average | None]
+) -> list[tuple[_Average, Pole, Expr]]:
+    """The averages at simple poles, and what is divided times the distance from each.
+
+    `divided` is the divisor of a quotient or the exponent of a power. A factor of it is the
+    variable only where all of it is not.
+    """
+    found = []
+    for pole in own_candidates(e if e.op is div else divided):
+        t, here = _reciprocal(e, divided, pole), average(pole)
+        limit = None if t is None or here is None else from_distance(t, pole)
+        if t is None or here is None or limit is None or limit[0] != -1:
+            continue
+        separated = (separate(x, pole.variable) for x in e.args)
+        axes = next((s.axes for s in separated if s is not None and s.axes), ())
+        found.append((t, (here, pole, product(t, repeated(limit[1], e, axes)))))
+    alone = [which for t, which in found if not t.divisors]
+    return alone or [which for _, which in found]
 
 
-def _inverse(divisor: Expr, pole: Pole) -> Term | None:
-    t = _term(divisor, pole)
-    return None if t is None else Term((), (), NONE, constant(1, t.function.dtype)).over(t)
-
-
-def _rate(e: Expr, t: Term | None, pole: Pole) -> Expr | None:
-    """A term with a simple pole, times the distance from it."""
-    found = None if t is None else from_distance(t, pole)
-    if t is None or found is None or found[0] != -1:
+def _reciprocal(e: Expr, divided: Expr, pole: Pole) -> Term | None:
+    found = separate(divided, pole.variable)
+    if found is None or len(found.terms) != 1:
         return None
-    axes = next((a.axes for x in e.args if (a := separate(x, pole.variable)) and a.axes), ())
-    return product(t, repeated(found[1], e, axes))
+    (t,) = found.terms
+    return of_variable(constant(1, t.function.dtype)).over(t) if e.op is div else t
 
 
 # What is averaged
