@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from symgrad.ops.assume import says
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.inverse import inverse, through_transposes
 from symgrad.ops.linalg import cholesky
-from symgrad.ops.matrix import eye, tril, triu
+from symgrad.ops.matrix import diagonal, eye, tril, triu
 from symgrad.ops.pointwise import (
     abs_,
     arctan,
@@ -26,7 +27,16 @@ from symgrad.ops.pointwise import (
     tanh,
 )
 from symgrad.ops.reduce import one_hot, reduce_sum
-from symgrad.ops.shape import broadcast, iota, reshape_op, transpose, uniform_value
+from symgrad.ops.shape import (
+    broadcast,
+    full,
+    iota,
+    kept_along,
+    reshape_op,
+    spread,
+    transpose,
+    uniform_value,
+)
 
 LARGEST_COMPARED = 400
 """Matrices that are made of more nodes are not compared with their transposes."""
@@ -59,6 +69,44 @@ def is_diagonal(x: Expr) -> bool:
     return is_identity(x) or says(x, "diagonal")
 
 
+def diagonal_entries(x: Expr) -> Expr | None:
+    """The diagonals, as vectors, of matrices that are zero elsewhere; None for all others."""
+    scales: list[Expr] = []
+    while x.op is mul:
+        first, second = x.args
+        x, scale = (first, second) if _may_be_diagonal(first) else (second, first)
+        scales.append(scale)
+    entries = _unscaled_entries(x)
+    if entries is None:
+        return None
+    return functools.reduce(mul, [_along_diagonal(s) for s in scales], entries)
+
+
+def _may_be_diagonal(x: Expr) -> bool:
+    while x.op is mul:
+        x = next((a for a in x.args if a.ndim and not kept_along(a, a.ndim - 1)), x.args[0])
+    return _unscaled_entries(x) is not None
+
+
+def _along_diagonal(x: Expr) -> Expr:
+    """The diagonals of matrices; what is repeated along rows or columns is not gathered."""
+    for axis in (x.ndim - 1, x.ndim - 2):
+        if x.ndim and (kept := kept_along(x, axis)) is not None:
+            return kept
+    return diagonal(x) if x.ndim else x
+
+
+def _unscaled_entries(x: Expr) -> Expr | None:
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        return None
+    if is_identity(x):
+        return full(1, x.type.with_shape(x.shape[:-1]))
+    if x.op is select and _on_diagonal(x.args[0]) and uniform_value(x.args[2]) == 0:
+        entries = _along_diagonal(x.args[1])
+        return entries if entries.ndim else spread(entries, x.shape[:-1])
+    return diagonal(x) if says(x, "diagonal") else None
+
+
 def is_definite(x: Expr) -> bool:
     """Whether each matrix is symmetric and positive definite, as far as was said.
 
@@ -85,6 +133,8 @@ def is_orthogonal(x: Expr) -> bool:
 
 def _on_diagonal(mask: Expr) -> bool:
     """Whether a mask is true on the diagonals of square matrices, false elsewhere."""
+    if mask.op is broadcast and mask.params["axes"] == (mask.ndim - 2, mask.ndim - 1):
+        (mask,) = mask.args
     if mask.op is not eq or mask.ndim < 2 or mask.shape[-1] != mask.shape[-2]:
         return False
     return {_counted_axis(a) for a in mask.args} == {mask.ndim - 2, mask.ndim - 1}

@@ -32,6 +32,7 @@ from symgrad.laws import (
     blocks,
     cancel,
     cholesky,
+    composed,
     dead,
     determinants,
     divided,
@@ -985,6 +986,54 @@ PROGRAMS = [
         lambda a, b: _solved(sg.assume(jnp.linalg.qr(a)[0], "orthogonal"), b),
         REGULAR,
         (3,),
+    ),
+    fires(
+        composed.inverse_by_blocks,
+        lambda a, b: _solved(jax.scipy.linalg.block_diag(a, a), jnp.tile(b, 2)),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        composed.determinant_by_blocks,
+        lambda a: jnp.linalg.slogdet(jax.scipy.linalg.block_diag(a, -a))[1],
+        REGULAR,
+    ),
+    fires(
+        composed.product_with_kronecker,
+        lambda a, b: jnp.kron(a, a.T) @ jnp.outer(b, b).ravel(),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        composed.inverse_of_kronecker,
+        lambda a, b: _solved(jnp.kron(a, a.T), jnp.outer(b, b).ravel()),
+        REGULAR,
+        (3,),
+    ),
+    fires(
+        composed.determinant_of_kronecker,
+        lambda a: jnp.linalg.slogdet(jnp.kron(a, 2 * a.T))[1],
+        REGULAR,
+    ),
+    fires(
+        composed.inverse_of_low_rank,
+        lambda d, u: _solved(jnp.diag(jnp.exp(d)) + u[:, None] @ u[None], d + 1),
+        *((5,), (5,)),
+    ),
+    fires(
+        composed.length_by_low_rank,
+        lambda d, u: jnp.sum(
+            jax.scipy.linalg.solve_triangular(
+                jnp.linalg.cholesky(jnp.diag(jnp.exp(d)) + u @ u.T), d + 1, lower=True
+            )
+            ** 2
+        ),
+        *((5,), (5, 1)),
+    ),
+    fires(
+        composed.determinant_of_low_rank,
+        lambda d, u: jnp.linalg.slogdet(jnp.diag(jnp.exp(d)) + u[:, None] @ u[None])[1],
+        *((5,), (5,)),
     ),
     fires(
         determinants.log_of_determinant,

@@ -124,7 +124,7 @@ def divisor(e: Expr) -> Expr | None:
 
 
 def _may_be_zero(e: Expr) -> bool:
-    if uniform_value(e) is not None or _is_positive(e):
+    if uniform_value(e) is not None or is_positive_if_exact(e):
         return False
     low, high = bounds(e)
     return low <= 0 <= high
@@ -136,7 +136,7 @@ POSITIVE = frozenset({exp, exp2, logistic, softplus, softmax})
 SIGN_OF_OPERANDS = frozenset({reduce_sum, broadcast, reshape_op, sqrt, rsqrt, square, mul, div})
 
 
-def _is_positive(e: Expr) -> bool:
+def is_positive_if_exact(e: Expr) -> bool:
     """Whether a number is positive if it is computed exactly."""
     waiting = [e]
     for _ in range(LARGEST_SUM):

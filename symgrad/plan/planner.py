@@ -342,7 +342,9 @@ class _Planner:
             case op if op is add or op is sub:
                 return self._added(node)
             case op if op is div:
-                return _each(divided(node, t) for t in self._through(node.args[0]))
+                terms = _each(divided(node, t) for t in self._through(node.args[0]))
+                self._add_created(terms or ())
+                return terms
             case op if op is select:
                 return self._masked(node)
         return None
