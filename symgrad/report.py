@@ -73,6 +73,7 @@ class Report:
         opaque: operations symgrad passes through to JAX.
         exhausted: whether simplification stopped because its budget was spent.
         choice: which of several orders of differentiating was taken, None if there is only one.
+        reordered: the lines whose products were put in another order, which costs less.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Report:
     opaque: tuple[Opaque, ...]
     exhausted: bool = False
     choice: Choice | None = None
+    reordered: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [self.title, "", *_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages])]
@@ -100,6 +102,8 @@ class Report:
                 "protected against",
                 *(f"  {f.protects}: {f.rule}{at_lines(f)}" for f in guards),
             ]
+        if self.reordered:
+            lines += ["", f"products in another order: {', '.join(self.reordered)}"]
         for o in self.opaque:
             lines += ["", f"opaque: {o.primitive} at {o.line} runs as in JAX"]
         if self.exhausted:
@@ -117,6 +121,9 @@ class Report:
                 (f.rule, f.law, str(f.count), ", ".join(f.lines), f.protects) for f in self.firings
             ]
             parts.append(_html_table(("rule", "law", "fired", "at", "protects against"), rows))
+        if self.reordered:
+            places = html.escape(", ".join(self.reordered))
+            parts.append(f"<p>products in another order: {places}</p>")
         parts += [
             f"<p>opaque: <code>{html.escape(o.primitive)}</code> at {html.escape(o.line)}</p>"
             for o in self.opaque
@@ -138,6 +145,13 @@ def firings(log: Log) -> tuple[Firing, ...]:
         Firing(rule.name, rule.law, n, tuple(places.get(rule, ())), rule.protects)
         for rule, n in counts.most_common()
     )
+
+
+def new_places(before: Graph, after: Graph) -> tuple[str, ...]:
+    """The lines of what is computed in one graph and not in another."""
+    known = set(before.nodes)
+    frames = [after.origins.get(n, UNKNOWN).frame for n in after.nodes if n not in known]
+    return tuple(dict.fromkeys(short_place(f) for f in frames if f is not None))
 
 
 def at_lines(firing: Firing) -> str:

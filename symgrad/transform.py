@@ -154,6 +154,7 @@ class _Made:
         raw: the derivative as differentiation leaves it.
         graph: the derivative that runs.
         stages: name and cost after each stage.
+        reordered: where products were put in another order.
     """
 
     problem: Problem
@@ -162,6 +163,7 @@ class _Made:
     graph: walk.Graph
     stages: tuple[tuple[str, cost.Cost], ...]
     log: Log
+    reordered: tuple[str, ...] = ()
 
     def structured(self) -> _Made:
         """The same, returning matrices of derivatives as the arrays they are made of."""
@@ -414,6 +416,7 @@ class Transformed:
                 report.opaque_nodes(final),
                 made.log.exhausted,
                 choice if len(choice.prices) > 1 else None,
+                made.reordered,
             ),
         )
 
@@ -481,7 +484,12 @@ class Transformed:
         if planned is made.graph:
             return made
         final = simplify(planned, phases(self.rules)[1], made.log)
-        return replace(made, graph=final, stages=(*made.stages, ("plan", cost.cost(final))))
+        return replace(
+            made,
+            graph=final,
+            stages=(*made.stages, ("plan", cost.cost(final))),
+            reordered=report.new_places(made.graph, planned),
+        )
 
     def _problem(
         self, arguments: Arguments, traced: Traced, lifted: walk.Graph, log: Log

@@ -147,6 +147,20 @@ def test_what_pays_nothing_stays_as_written(arrays):
     assert not any(stage == "plan" for stage, _ in sg.jit(program).explain(A, B, C).stages)
 
 
+def test_reports_name_the_lines_that_were_reordered(arrays):
+    A, B, _, x, _ = arrays
+
+    def program(A, B, x):
+        h = jnp.tanh(A @ x)
+        return A @ B @ h  # this one
+
+    report = sg.jit(program).explain(A, B, x)
+    line = program.__code__.co_firstlineno + 2
+    assert report.reordered == (f"test_plan.py:{line}",)
+    assert f"products in another order: test_plan.py:{line}" in str(report)
+    assert not sg.jit(jnp.tanh).explain(x).reordered
+
+
 def test_a_cancelling_sum_is_not_distributed(arrays):
     """(A - B) x keeps its digits where A and B are nearly equal; A x - B x would not."""
     with jax.enable_x64(False):
