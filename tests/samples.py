@@ -922,6 +922,16 @@ LENGTHS = (
         lambda x: (x / jnp.sqrt(jnp.sum(x**2, 1, keepdims=True)),),
         (Operand(several),),
     ),
+    Made(
+        norm.cosine_op,
+        lambda x, y: (
+            norm.cosine_op(
+                x, y, 1 / norm.norm(x, axes=(1,)), 1 / norm.norm(y, axes=(1,)), axes=(1,)
+            ),
+        ),
+        lambda x, y: (jnp.sum(x * y, 1) / jnp.sqrt(jnp.sum(x**2, 1)) / jnp.sqrt(jnp.sum(y**2, 1)),),
+        (Operand(several), Operand(several)),
+    ),
     _made(norm.norm, lambda x: jnp.sqrt(jnp.sum(x**2, 0)), several, axes=(0,)),
 )
 

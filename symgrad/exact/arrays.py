@@ -357,6 +357,7 @@ ARRAYS: Mapping[Op, Value] = {
     shape.iota: _iota,
     shape.reduce_sum: _fold(add, lambda mp: mp.zero),
     norm.unit_op: lambda mp, e, x, y: x * np.expand_dims(y, e.params["axes"]),
+    norm.cosine_op: lambda mp, e, x, y, i, j: np.sum(x * y, e.params["axes"]) * i * j,
     norm.norm: lambda mp, e, x: over_axes(mp, e, x, functools.partial(_length, mp)),
     reduce.reduce_prod: _fold(mul, lambda mp: mp.one),
     reduce.reduce_max: _extremum(pointwise.maximum),

@@ -9,9 +9,9 @@ from symgrad.expr import Expr, add, div, mul, sub
 from symgrad.laws.algebra import LARGEST_SCALE
 from symgrad.laws.norms import length_of_square, squared_length
 from symgrad.laws.terms import SPREADING, factors, number, power_of, product, scaled, squared, total
-from symgrad.ops.contract import einsum_op
+from symgrad.ops.contract import einsum_op, inner_axes
 from symgrad.ops.differences import root_of_square_plus
-from symgrad.ops.norm import norm, unit
+from symgrad.ops.norm import cosine_op, norm, unit, unit_op
 from symgrad.ops.pointwise import abs_, convert_op, integer_power, sqrt, square
 from symgrad.ops.shape import broadcast, reduce_sum, uniform_value
 from symgrad.ops.shares import geometric_mean, over_hypotenuse, share, softsign
@@ -189,12 +189,24 @@ class _InnerProduct:
         return False
 
     def rebuilt(self) -> Expr:
+        if (cosine := self._cosine()) is not None:
+            return cosine
         if self.node.op is einsum_op:
             return einsum_op(*self.operands, **self.node.params)
         if self.node.op is mul:
             return product(self.operands)
         (inner,) = self.node.args
         return self.node.op(replace(self, node=inner).rebuilt(), **self.node.params)
+
+    def _cosine(self) -> Expr | None:
+        """The inner products of one vector with one other, both of which have been divided."""
+        axes = self.node.params.get("axes") if self.node.op is reduce_sum else inner_axes(self.node)
+        x, y = self.operands if len(self.operands) == 2 else (self.node, self.node)
+        divided = all(a.op is unit_op and a.params["axes"] == axes for a in (x, y))
+        if not divided or x.dtype != self.node.dtype:
+            return None
+        (first, inverse), (second, other) = x.args, y.args
+        return cosine_op(first, second, inverse, other, axes=axes)
 
 
 def _inner_product(e: Expr) -> _InnerProduct | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import reduce as fold
+
 import jax.numpy as jnp
 from jax import lax
 
-from symgrad.expr import Custom, Expr, Op, Pointwise, elementwise_type
+from symgrad.expr import Custom, Expr, Op, Pointwise, add, elementwise_type
 from symgrad.ops.pointwise import square
 from symgrad.ops.shape import expand, reduce_sum, reduced_type
 
@@ -126,6 +128,59 @@ unit_op = Op(
 def unit(x: Expr, axes: tuple[int, ...], size: Expr | None = None) -> Expr:
     """Vectors of length 1, whose entries stay in between: no law takes them apart."""
     return unit_op(x, 1 / (norm(x, axes=axes) if size is None else size), axes=axes)
+
+
+def cosine(x, y, inverse, other, axis):
+    """Σ x y / (|x| |y|) from the inverses of the lengths, whose product may leave the range."""
+
+    def rescaled(x, y):
+        u, v = (a * jnp.expand_dims(i, axis) for a, i in ((x, inverse), (y, other)))
+        return jnp.sum(u * v, axis)
+
+    dots, scale, limits = jnp.sum(x * y, axis), inverse * other, jnp.finfo(x.dtype)
+    usual = jnp.all((scale > limits.tiny) & (scale < limits.eps / limits.tiny))
+    return lax.cond(usual, lambda *_: dots * scale, rescaled, x, y)
+
+
+def _cosine_slope(c: Expr, x: Expr, y: Expr, inverse: Expr, other: Expr) -> Expr:
+    """(v - c u) / |x| for the unit vectors u and v."""
+    axes = c.params["axes"]
+    u, v = unit_op(x, inverse, axes=axes), unit_op(y, other, axes=axes)
+    return (v - expand(c, axes, x.shape) * u) * expand(inverse, axes, x.shape)
+
+
+def _cosine_pullback(
+    g: Expr, c: Expr, x: Expr, y: Expr, inverse: Expr, other: Expr
+) -> tuple[Expr | None, ...]:
+    along = expand(g, c.params["axes"], x.shape)
+    first = along * _cosine_slope(c, x, y, inverse, other)
+    return first, along * _cosine_slope(c, y, x, other, inverse), None, None
+
+
+def _cosine_push(
+    tangents: tuple[Expr | None, ...], c: Expr, x: Expr, y: Expr, inverse: Expr, other: Expr
+) -> Expr | None:
+    slopes = (
+        (tangents[0], lambda: _cosine_slope(c, x, y, inverse, other)),
+        (tangents[1], lambda: _cosine_slope(c, y, x, other, inverse)),
+    )
+    parts = [reduce_sum(t * slope(), axes=c.params["axes"]) for t, slope in slopes if t is not None]
+    return fold(add, parts) if parts else None
+
+
+cosine_op = Op(
+    "cosine",
+    lambda x, y, inverse, other, *, axes: reduced_type(x, axes=axes),
+    lambda e: f"cosine(*xs, {e.params['axes']})",
+    Custom(_cosine_pullback, _cosine_push),
+    params=("axes",),
+    helpers=(cosine,),
+    flops=lambda e: 2 * e.args[0].type.size,
+)
+"""The inner product of the directions of two vectors.
+
+Given are the inverses of their lengths, which are no variables of their own.
+"""
 
 
 length = Op(
