@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo clients test test-all support rules lint types check bench notebooks clean venv
+.PHONY: help demo clients test test-all golden support rules lint types check bench notebooks clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ test: $(DEV) ## run the tests, without the slow ones
 
 test-all: $(DEV) ## run all tests
 	$(BIN)/python -m pytest -n 2 -m ''
+
+golden: $(DEV) ## rewrite tests/golden, derivatives as text
+	cd tests && ../$(BIN)/python -m golden
 
 support: $(DEV) ## rewrite docs/support.md, the table of what is supported
 	$(BIN)/python tests/sweep.py
