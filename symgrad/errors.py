@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import linecache
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ class SymgradError(Exception):
         what: one sentence, with shapes and dtypes where they matter.
         frame: the user's line, or None when the mistake is in the call itself.
         fix: what to do instead.
+        code: of the class, the same in all versions; docs/errors.md has a section on each.
     """
+
+    code: ClassVar[str] = "SG000"
 
     def __init__(self, what: str, *, frame: Frame | None = None, fix: str = ""):
         self.what, self.frame, self.fix = what, frame, fix
@@ -81,7 +86,11 @@ class SymgradError(Exception):
             parts += ["", frame.excerpt()]
         if fix:
             parts += ["", f"  fix: {fix}"]
+        parts += [f"  code: {self.code}"] if fix else ["", f"  code: {self.code}"]
         super().__init__("\n".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), frame=self.frame, fix=self.fix), (self.what,)
 
 
 class ArgumentError(SymgradError, TypeError, ValueError):
@@ -90,29 +99,43 @@ class ArgumentError(SymgradError, TypeError, ValueError):
     JAX raises `TypeError` for some of these mistakes and `ValueError` for others; this is both.
     """
 
+    code = "SG001"
+
 
 class ArgumentValueError(SymgradError, ValueError):
-    """An argument has the right type and an impossible value (`argnums` out of range)."""
+    """An argument has the right type and an impossible value (`rules=` that are not known)."""
+
+    code = "SG002"
 
 
 class OutputError(SymgradError, TypeError):
     """The function returns something that the transformation cannot differentiate."""
 
+    code = "SG003"
+
 
 class ShapeError(SymgradError, TypeError):
     """Operands have shapes or dtypes that do not fit together."""
+
+    code = "SG004"
 
 
 class TracingError(SymgradError, TypeError):
     """The function could not be traced: its control flow or a library call needs a value."""
 
+    code = "SG005"
+
 
 class TracingValueError(SymgradError, ValueError):
     """The function raised a ValueError while it was traced."""
 
+    code = "SG006"
+
 
 class TracingIndexError(SymgradError, IndexError):
     """The function indexed an array in a way that is impossible or depends on values."""
+
+    code = "SG007"
 
 
 class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
@@ -121,9 +144,13 @@ class NoDerivativeError(SymgradError, NotImplementedError, ValueError):
     JAX raises `ValueError` for the second, as for a `while_loop` in reverse mode.
     """
 
+    code = "SG008"
+
 
 class NoExactValueError(SymgradError, NotImplementedError):
     """A value to any number of digits was asked for where only floating point has one."""
+
+    code = "SG010"
 
 
 class MissingTransposeError(NoDerivativeError, TypeError):
@@ -132,10 +159,16 @@ class MissingTransposeError(NoDerivativeError, TypeError):
     JAX raises `TypeError` for it.
     """
 
+    code = "SG009"
+
 
 class SavedGraphError(SymgradError, ValueError):
     """A file is no graph that symgrad saved, or a graph holds what a file cannot."""
 
+    code = "SG011"
+
 
 class NotationError(SymgradError, NotImplementedError):
     """A graph has no counterpart in the notation that was asked for."""
+
+    code = "SG012"

@@ -32,6 +32,10 @@ EXAMPLES = [
 ]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+programs = pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem != "errors"], ids=lambda page: page.stem
+)
+"""The examples of the page on errors raise them, and are tested with the errors."""
 
 
 def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
@@ -42,7 +46,7 @@ def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
             yield text[: found.start(2)].count("\n"), found[2]
 
 
-@pages
+@programs
 def test_examples_run(page: Path) -> None:
     """Each page is one program; a failure shows the line of the page."""
     namespace: dict[str, object] = {"__name__": page.stem}

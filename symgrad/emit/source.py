@@ -440,7 +440,7 @@ def _kind(node: Expr) -> str:
         return node.params["name"]
     template = _template(node)
     function = re.match(r"(?:jnp|jax\.nn)\.(\w+)\(", template)
-    if " @ " in template:
+    if " @ " in template or template.startswith("jnp.matmul("):
         return "product"
     return function[1] if function and not template.startswith("jnp.linalg") else node.op.name
 

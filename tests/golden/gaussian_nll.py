@@ -38,6 +38,6 @@ def value_and_grad_gaussian_nll(mean, covariance, x):
     # backward: _, log_det = jnp.linalg.slogdet(covariance)
     lu_solve_2 = jax.scipy.linalg.lu_solve((lu, pivots), jnp.eye(3, dtype=jnp.float32))
     # backward: solved = jnp.linalg.solve(covariance, residual.T)
-    matmul_1 = jnp.matmul(lu_solve_1, solved.T, precision=lax.Precision.HIGHEST)
-    d_covariance = lu_solve_2.T * 4.5 - matmul_1
+    product_1 = jnp.matmul(lu_solve_1, solved.T, precision=lax.Precision.HIGHEST)
+    d_covariance = lu_solve_2.T * 4.5 - product_1
     return einsum_1 * 0.5 + log_det * 4.5, d_mean, d_covariance
