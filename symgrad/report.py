@@ -73,6 +73,13 @@ class Report:
         opaque: operations symgrad passes through to JAX.
         exhausted: whether simplification stopped because its budget was spent.
         choice: which of several orders of differentiating was taken, None if there is only one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> report = sg.grad(jnp.sin).explain(1.0)
+        >>> print(report.title, report.opaque)
+        grad_sin ()
     """
 
     title: str
