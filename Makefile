@@ -12,6 +12,7 @@ DEMO := $(VENV)/.installed-demo
 DEV := $(VENV)/.installed-dev
 NOTEBOOKS := $(VENV)/.installed-notebooks
 CLIENTS := $(VENV)/.installed-clients
+DOCS := $(VENV)/.installed-docs
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -19,7 +20,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo clients test test-all support rules lint types check bench notebooks clean venv
+.PHONY: help demo clients test test-all golden support rules lint types check bench notebooks docs clean venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -32,6 +33,9 @@ test: $(DEV) ## run the tests, without the slow ones
 
 test-all: $(DEV) ## run all tests
 	$(BIN)/python -m pytest -n 2 -m ''
+
+golden: $(DEV) ## rewrite tests/golden, derivatives as text
+	cd tests && ../$(BIN)/python -m golden
 
 support: $(DEV) ## rewrite docs/support.md, the table of what is supported
 	$(BIN)/python tests/sweep.py
@@ -55,6 +59,9 @@ bench: $(DEV) ## measure; pass options with ARGS='...'
 
 notebooks: $(NOTEBOOKS) ## execute every notebook
 	$(BIN)/python -m pytest --nbmake notebooks
+
+docs: $(DOCS) ## build the pages: build/docs/docs/index.html
+	$(BIN)/python -m sphinx -c docs -W --keep-going --nitpicky --quiet . build/docs
 
 clean: ## remove caches and build outputs, keep .venv
 	rm -rf build dist demo_output *.egg-info .hypothesis .pytest_cache .ruff_cache
@@ -84,6 +91,10 @@ $(DEV): $(INPUTS)
 $(NOTEBOOKS): $(INPUTS)
 	$(call install,notebooks)
 	@touch $(DEMO) $@
+
+$(DOCS): $(INPUTS)
+	$(call install,docs)
+	@touch $@
 
 $(CLIENTS): $(INPUTS)
 	$(call install,dev$(COMMA)clients)

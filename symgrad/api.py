@@ -382,7 +382,15 @@ def value_grad_hvp(
 
 
 class Pullback:
-    """What `vjp` returns: from the outputs' cotangents to a tuple of the primals'."""
+    """What `vjp` returns: from the outputs' cotangents to a tuple of the primals'.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> y, pull = sg.vjp(jnp.sin, 0.0)
+        >>> float(pull(2.0)[0])
+        2.0
+    """
 
     def __init__(self, transformed: Transformed, primals: tuple[Any, ...]):
         self._transformed, self._primals = transformed, primals
@@ -391,19 +399,47 @@ class Pullback:
         return self._transformed(_without_float0(cotangent), *self._primals)
 
     def graph(self, cotangent: Any) -> Graph:
-        """The simplified graph that runs."""
+        """The simplified graph that runs.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> len(sg.vjp(jnp.sin, 0.0)[1].graph(2.0))
+            2
+        """
         return self._transformed.graph(cotangent, *self._primals)
 
     def source(self, cotangent: Any) -> str:
-        """The program that runs; its first arguments are the cotangents."""
+        """The program that runs; its first arguments are the cotangents.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> "jnp.cos" in sg.vjp(jnp.sin, 0.0)[1].source(2.0)
+            True
+        """
         return self._transformed.source(cotangent, *self._primals)
 
     def explain(self, cotangent: Any) -> Any:
-        """The report of its compilation."""
+        """The report of its compilation.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> sg.vjp(jnp.sin, 0.0)[1].explain(2.0).exhausted
+            False
+        """
         return self._transformed.explain(cotangent, *self._primals)
 
     def lower(self, cotangent: Any) -> Any:
-        """As `jax.jit(f).lower`."""
+        """As `jax.jit(f).lower`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> "module" in sg.vjp(jnp.sin, 0.0)[1].lower(2.0).as_text()
+            True
+        """
         return self._transformed.lower(cotangent, *self._primals)
 
 

@@ -101,6 +101,14 @@ class Assumption:
         frame: the user's line.
         holds: whether it is true of the value, short of rounding.
         distance: how far it is from being true, as a part of the largest entry.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> f = lambda a: jnp.linalg.inv(sg.assume(a, "symmetric"))
+        >>> found = sg.check_assumptions(f)(jnp.array([[1.0, 2.0], [0.0, 1.0]])).found
+        >>> [(assumption.fact, assumption.holds) for assumption in found]
+        [('symmetric', False)]
     """
 
     fact: str
@@ -116,13 +124,29 @@ class Assumption:
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """All assumptions that a call makes; true if they hold."""
+    """All assumptions that a call makes; true if they hold.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> f = lambda a: jnp.linalg.inv(sg.assume(a, "symmetric"))
+        >>> bool(sg.check_assumptions(f)(jnp.eye(2)))
+        True
+    """
 
     found: tuple[Assumption, ...]
 
     @property
     def wrong(self) -> tuple[Assumption, ...]:
-        """Those that do not hold."""
+        """Those that do not hold.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> f = lambda a: jnp.linalg.inv(sg.assume(a, "symmetric"))
+            >>> sg.check_assumptions(f)(jnp.eye(2)).wrong
+            ()
+        """
         return tuple(a for a in self.found if not a.holds)
 
     def __bool__(self) -> bool:

@@ -59,6 +59,13 @@ class Certificate:
         reference: what the gradient was compared with besides.
         firings: the rules that fired and protect against something.
         tolerance: the relative error that is accepted.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> verdict = sg.check(lambda x: jnp.log(1 + jnp.exp(x)))(1000.0)
+        >>> verdict.holds, len(verdict.rescued)
+        (True, 1)
     """
 
     name: str
@@ -78,7 +85,14 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        """Whether every slope that could be compared is finite and within the tolerance."""
+        """Whether every slope that could be compared is finite and within the tolerance.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> sg.check(jnp.sin)(1.0).holds
+            True
+        """
         return not self.lost and (self.error is None or self.error <= self.tolerance)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What people type in a terminal: `symgrad demo`, `source`, `explain`, `view`, `info`.
+"""What people type in a terminal: `symgrad demo`, `source`, `explain`, `view`, `completion`, ...
 
 The function is named as MODULE:FUNCTION or FILE.py:FUNCTION, and each argument by its type,
 `f32[32,64]`, by a file of arrays, or as a dict, list or tuple of types. Nothing is computed with:
@@ -33,16 +33,32 @@ from symgrad.pictures.page import page
 FAILURE, USAGE = 1, 2
 INTERRUPTED = 130
 
-EXAMPLES = """\
-examples:
-  symgrad demo
+EXAMPLES = {
+    "demo": """\
+  symgrad demo --quick --output figures
+""",
+    "source": """\
   symgrad source model.py:loss --arg 'f32[3]' --arg 'f32[8,3]' --arg 'f32[8]'
   symgrad source model.py:loss --arg "{'W': f32[64,10], 'b': f32[10]}" --arg 'f32[32,64]'
-  symgrad source jax.nn:softplus --arg 'f32[]' --transform value_and_grad
+  symgrad source jax.nn:softplus --arg 'f32[]' --transform value_and_grad -o softplus.py
+""",
+    "explain": """\
   symgrad explain package.module:energy --arg 'f64[100,3]' --transform hessian
+""",
+    "spectrum": """\
   symgrad spectrum model.py:loss --params params.npz --data data.npz -o density.png
+""",
+    "view": """\
   symgrad view model.py:loss --arg w.npy --arg 'f32[8,3]' --arg 'f32[8]' -o loss.html
-"""
+""",
+    "completion": """\
+  symgrad completion bash > ~/.local/share/bash-completion/completions/symgrad
+  symgrad completion zsh > ~/.zfunc/_symgrad
+""",
+    "info": """\
+  symgrad info
+""",
+}
 
 ARGUMENTS = """\
 Each --arg is the type of one argument: a dtype and a shape, f32[32,64], float32[3], bf16[2],
@@ -55,8 +71,14 @@ VIEW_NOTES = f"""\
 The ending of FILE says what is written: .html, a page to zoom, search, fold and step through;
 .svg, a picture; .tex, formulas. Without -o, formulas are printed.
 
-{ARGUMENTS}
-{EXAMPLES}"""
+{ARGUMENTS}"""
+
+SPECTRUM_NOTES = """\
+The arrays of --params are a dict by name, nested at every slash in it; those of --data are the
+other arguments of the loss, by name.
+"""
+
+SHELLS = ("bash", "zsh", "tcsh")
 
 SHORT_DTYPES = {"bf": "bfloat", "f": "float", "i": "int", "u": "uint", "c": "complex"}
 WIDE_DTYPES = ("float64", "int64", "uint64", "complex128")
@@ -106,15 +128,25 @@ def make_parser() -> argparse.ArgumentParser:
     """All subcommands and their options."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        "symgrad", description="Derivatives you can read.", epilog=EXAMPLES, formatter_class=raw
+        "symgrad",
+        description="Derivatives you can read.",
+        epilog=_examples(*EXAMPLES),
+        formatter_class=raw,
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of errors")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], about: str, **details: Any):
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], about: str, notes: str = ""
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(
-            name, parents=[common], help=about, description=about, formatter_class=raw, **details
+            name,
+            parents=[common],
+            help=about,
+            description=about,
+            epilog=f"{notes}\n{_examples(name)}" if notes else _examples(name),
+            formatter_class=raw,
         )
         sub.set_defaults(run=run)
         return sub
@@ -125,20 +157,27 @@ def make_parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--quick", action="store_true", help="train less, and ask for less")
 
-    notes = f"{ARGUMENTS}\n{EXAMPLES}"
     _add_program_options(
-        command("source", run_source, "print the program that computes a derivative", epilog=notes)
+        command("source", run_source, "print the program that computes a derivative", ARGUMENTS)
     )
     _add_program_options(
-        command("explain", run_explain, "say what every stage and rule did to it", epilog=notes)
+        command("explain", run_explain, "say what every stage and rule did to it", ARGUMENTS)
     )
-    spectrum = command("spectrum", run_spectrum, "eigenvalues of the Hessian of a loss")
+    spectrum = command(
+        "spectrum", run_spectrum, "eigenvalues of the Hessian of a loss", SPECTRUM_NOTES
+    )
     spectrum.add_argument("function", metavar="MODULE:FUNCTION", help="or FILE.py:FUNCTION")
     curvature.add_options(spectrum)
-    view = command("view", run_view, "show it: a page, a picture or a formula", epilog=VIEW_NOTES)
+    view = command("view", run_view, "show it: a page, a picture or a formula", VIEW_NOTES)
     _add_program_options(view)
+    completion = command("completion", run_completion, "print what a shell completes commands with")
+    completion.add_argument("shell", choices=SHELLS)
     command("info", run_info, "versions and devices, for bug reports")
     return parser
+
+
+def _examples(*commands: str) -> str:
+    return "examples:\n" + "".join(EXAMPLES[name] for name in commands)
 
 
 def _add_program_options(parser: argparse.ArgumentParser) -> None:
@@ -160,17 +199,22 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
 
 def run_demo(options: argparse.Namespace) -> int:
     """`symgrad demo`: every missed target is a sentence and a failure."""
-    try:
-        tour = importlib.import_module("symgrad.demo.tour")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("symgrad"):
-            raise
-        fix = "pip install 'symgrad[demo]'"
-        raise CommandError(f"the demo needs {error.name}, which is not installed: {fix}") from None
+    tour = _optional("symgrad.demo.tour", "the demo", "demo")
     missed = tour.run(options.output, quick=options.quick)
     for sentence in missed:
         print(f"symgrad: {sentence}", file=sys.stderr)
     return FAILURE if missed else 0
+
+
+def _optional(module: str, what: str, extra: str) -> Any:
+    """A module that needs more than symgrad does."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("symgrad"):
+            raise
+        fix = f"pip install 'symgrad[{extra}]'"
+        raise CommandError(f"{what} needs {error.name}, which is not installed: {fix}") from None
 
 
 def run_source(options: argparse.Namespace) -> int:
@@ -246,6 +290,23 @@ def _write(text: str, file: Path | None) -> None:
         except OSError as error:
             raise CommandError(f"cannot write {file}: {error.strerror}") from None
         print(f"wrote {file}", file=sys.stderr)
+
+
+def run_completion(options: argparse.Namespace) -> int:
+    """`symgrad completion`."""
+    shtab = _optional("shtab", "completion", "cli")
+    parser = make_parser()
+    for sub in (parser, *_subparsers(parser)):
+        for action in sub._actions:
+            if action.type is Path or action.dest == "function":
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    print(shtab.complete(parser, shell=options.shell))
+    return 0
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [sub for group in groups for sub in group.choices.values()]
 
 
 def run_info(options: argparse.Namespace) -> int:

@@ -89,8 +89,9 @@ def pullback(
             raise _placed(error, node, origins) from None
         for arg, contribution in zip(node.args, contributions, strict=True):
             if contribution is not None and arg in active:
+                earlier = pending.get(arg)
                 _accumulate(pending, arg, contribution)
-                _record(new_origins, arg, pending[arg], contribution, node, origins)
+                _record(new_origins, arg, earlier, pending[arg], contribution, node, origins)
     return _with_primals([pending.get(source) for source in wrt], ruled, new_origins)
 
 
@@ -142,8 +143,9 @@ def pushforward(
         if isinstance(tangent, Expr):
             origin = origins.get(node, UNKNOWN)
             mark(new_origins, [tangent], Origin(origin.frame, "", True), origins)
-            if origin.name:
-                new_origins[tangent] = Origin(origin.frame, f"{origin.name}_dot", True)
+            named = _derived(origin, "{}_dot")
+            if named is not None and (named.name or not new_origins.get(tangent, UNKNOWN).name):
+                new_origins[tangent] = named
     return [table.get(output) for output in outputs]
 
 
@@ -166,16 +168,32 @@ def _accumulate(pending: dict[Expr, Slot], node: Expr, contribution: Expr) -> No
 def _record(
     new_origins: Origins,
     arg: Expr,
+    earlier: Slot,
     total: Slot,
     contribution: Expr,
     node: Expr,
     origins: Mapping[Expr, Origin],
 ) -> None:
-    """A cotangent is named after its primal and belongs to the line that uses the primal."""
+    """A cotangent is named after its primal and belongs to the line that uses the primal.
+
+    Only the whole of it has the name, not the sum over some of the uses.
+    """
     mark(new_origins, [contribution], Origin(origins.get(node, UNKNOWN).frame, "", True), origins)
-    origin = origins.get(arg, UNKNOWN)
-    if origin.name and total is not None and total not in origins:
-        new_origins[total] = Origin(origin.frame, f"d_{origin.name}", True)
+    named = _derived(origins.get(arg, UNKNOWN), "d_{}")
+    if named is None or total is None or total in origins:
+        return
+    if earlier is not None and new_origins.get(earlier) == named:
+        new_origins[earlier] = Origin(named.frame, "", True)
+    if named.name or not new_origins.get(total, UNKNOWN).name:
+        new_origins[total] = named
+
+
+def _derived(origin: Origin, pattern: str) -> Origin | None:
+    """The origin of a derivative that is named after its primal, None if that has no name."""
+    if not (origin.name or origin.hint):
+        return None
+    name, hint = (pattern.format(n) if n else "" for n in (origin.name, origin.hint))
+    return Origin(origin.frame, name, True, hint)
 
 
 def _pull(

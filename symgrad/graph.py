@@ -43,12 +43,29 @@ class Graph(walk.Graph):
 
     Attributes:
         log: what `simplify` did, empty before.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0)
+        >>> len(graph), len(graph.grad().simplify())
+        (2, 4)
     """
 
     log: Log = field(default_factory=Log, compare=False, repr=False)
 
     @classmethod
     def of(cls, graph: walk.Graph, log: Log | None = None) -> Graph:
+        """A graph of `walk`, with what people do with graphs.
+
+        Example:
+            >>> import symgrad as sg
+            >>> from symgrad.expr import Type, fresh
+            >>> from symgrad.walk import Graph
+            >>> x = fresh(Type((), "float32"))
+            >>> sg.Graph.of(Graph((x,), (x * x,))).compile()(3.0)
+            Array(9., dtype=float32)
+        """
         return cls(
             graph.inputs,
             graph.outputs,
@@ -59,11 +76,29 @@ class Graph(walk.Graph):
         )
 
     def with_outputs(self, outputs: Sequence[Expr], origins: Mapping[Expr, Origin]) -> Graph:
-        """The same inputs with other outputs, whose new nodes came from `origins`."""
+        """The same inputs with other outputs, whose new nodes came from `origins`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sin(x) * x, 1.0)
+            >>> (sine,) = [node for node in graph.nodes if node.op.name == "sin"]
+            >>> len(graph.with_outputs([sine], graph.origins))
+            1
+        """
         return replace(self, outputs=tuple(outputs), origins={**origins, **self.origins})
 
     def with_inputs(self, more: Sequence[Expr], names: Sequence[str]) -> Graph:
-        """The same outputs, and more inputs after the others."""
+        """The same outputs, and more inputs after the others.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> from symgrad.expr import fresh
+            >>> graph = sg.trace(jnp.sin, 1.0)
+            >>> graph.with_inputs([fresh(graph.inputs[0].type)], ["y"]).names
+            ('x', 'y')
+        """
         return replace(self, inputs=(*self.inputs, *more), names=(*self._all_names, *names))
 
     def grad(self, wrt: int | Sequence[int] = 0) -> Graph:
@@ -71,18 +106,40 @@ class Graph(walk.Graph):
 
         Raises:
             OutputError: there are several outputs, or the output is not a scalar.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> float(sg.trace(lambda x: x**3, 2.0).grad().compile()(2.0))
+            12.0
         """
         self._check_scalar("gradient")
         return self._pulled_back([full(1, self.outputs[0].type)], self._numbers(wrt))
 
     def pullback(self, wrt: int | Sequence[int] = 0) -> Graph:
-        """Cotangents of the inputs `wrt`; the outputs' cotangents are new inputs at the end."""
+        """Cotangents of the inputs `wrt`; the outputs' cotangents are new inputs at the end.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(jnp.square, 3.0).pullback()
+            >>> float(graph.compile()(3.0, 10.0))
+            60.0
+        """
         seeds = tuple(fresh(o.type) for o in self.outputs)
         names = tuple(f"d_{self._output_name(i)}" for i in range(len(seeds)))
         return self._pulled_back(seeds, self._numbers(wrt)).with_inputs(seeds, names)
 
     def pushforward(self, wrt: int | Sequence[int] = 0) -> Graph:
-        """Tangents of the outputs; the tangents of the inputs `wrt` are new inputs at the end."""
+        """Tangents of the outputs; the tangents of the inputs `wrt` are new inputs at the end.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(jnp.square, 3.0).pushforward()
+            >>> float(graph.compile()(3.0, 10.0))
+            60.0
+        """
         numbers = self._numbers(wrt)
         sources = [self.inputs[i] for i in numbers]
         tangents = tuple(fresh(s.type) for s in sources)
@@ -95,11 +152,28 @@ class Graph(walk.Graph):
         return self.with_outputs(outputs, made).with_inputs(tangents, names)
 
     def hvp(self, wrt: int | Sequence[int] = 0) -> Graph:
-        """Hessian-vector product: the pushforward of the gradient."""
+        """Hessian-vector product: the pushforward of the gradient.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sum(x**3), jnp.ones(2)).hvp()
+            >>> graph.compile()(jnp.array([1.0, 2.0]), jnp.ones(2))
+            Array([ 6., 12.], dtype=float32)
+        """
         return self.grad(wrt).pushforward(wrt)
 
     def hessian(self, wrt: int = 0) -> Graph:
-        """The dense Hessian of the scalar output in one input."""
+        """The dense Hessian of the scalar output in one input.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.sum(x**3), jnp.ones(2)).hessian()
+            >>> graph.compile()(jnp.array([1.0, 2.0]))
+            Array([[ 6.,  0.],
+                   [ 0., 12.]], dtype=float32)
+        """
         gradient = self.grad(wrt)
         (number,) = self._numbers(wrt)
         x = self.inputs[number]
@@ -109,24 +183,53 @@ class Graph(walk.Graph):
         return gradient.with_outputs([dense], made)
 
     def simplify(self, rules: str | Sequence[Rule] = "default") -> Graph:
-        """The graph with all laws applied; `.log` of the result lists what fired."""
+        """The graph with all laws applied; `.log` of the result lists what fired.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> graph = sg.trace(lambda x: jnp.log(1 + jnp.exp(x)), 1.0)
+            >>> [node.op.name for node in graph.simplify().nodes if node.args]
+            ['softplus']
+        """
         log = Log()
         final = simplify(prepared(self), phases(rules)[1], log)
         return Graph.of(shared(final) if rules == "default" else final, log)
 
     def cost(self) -> Cost:
-        """Nodes, FLOPs, bytes and peak live bytes."""
+        """Nodes, FLOPs, bytes and peak live bytes.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> sg.trace(lambda A, x: A @ x, jnp.ones((3, 4)), jnp.ones(4)).cost().flops
+            24
+        """
         return cost(self)
 
     def _program(self, name: str) -> Program:
         return emit(with_casts(factorised(inline_custom(self))), name)
 
     def source(self, name: str = "program") -> str:
-        """The graph as a Python function that imports only `jax`."""
+        """The graph as a Python function that imports only `jax`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> print(sg.trace(lambda x: jnp.sin(x) * x, 1.0).source().splitlines()[-1].strip())
+            return jnp.sin(x) * x
+        """
         return self._program(name).text
 
     def compile(self, name: str = "program") -> Any:
-        """A jitted function of the flat inputs, returning one array or a tuple."""
+        """A jitted function of the flat inputs, returning one array or a tuple.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> float(sg.trace(jnp.square, 3.0).compile()(3.0))
+            9.0
+        """
         types = walk.types_of(self.outputs)
         program = self._program(name)
         executable = compile_program(program, self, types)

@@ -74,6 +74,13 @@ class Report:
         exhausted: whether simplification stopped because its budget was spent.
         choice: which of several orders of differentiating was taken, None if there is only one.
         reordered: the lines whose products were put in another order, which costs less.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> report = sg.grad(jnp.sin).explain(1.0)
+        >>> print(report.title, report.opaque)
+        grad_sin ()
     """
 
     title: str

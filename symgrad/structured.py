@@ -70,30 +70,81 @@ class StructuredArray:
         self.shape, self.rows = shape, rows
 
     def tree_flatten(self) -> tuple[Any, Any]:
-        """The arrays, and what is static, as JAX asks a pytree for them."""
+        """The arrays, and what is static, as JAX asks a pytree for them.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> len(H.tree_flatten()[0])
+            1
+        """
         return self.arrays, (self.terms, self.shape, self.rows)
 
     @classmethod
     def tree_unflatten(cls, static: Any, arrays: Any) -> StructuredArray:
-        """The inverse of `tree_flatten`."""
+        """The inverse of `tree_flatten`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> arrays, static = H.tree_flatten()
+            >>> sg.StructuredArray.tree_unflatten(static, arrays).shape
+            (2, 2)
+        """
         return cls(arrays, *static)
 
     @property
     def dtype(self) -> Any:
+        """Of its entries.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> print(H.dtype)
+            float32
+        """
         return self.arrays[0].dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes of the dense array.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.ndim
+            2
+        """
         return len(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the arrays it is made of."""
+        """Bytes of the arrays it is made of.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.nbytes
+            8
+        """
         return sum(a.nbytes for a in self.arrays)
 
     @property
     def T(self) -> StructuredArray:
-        """The operator from outputs to inputs."""
+        """The operator from outputs to inputs.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.T.shape
+            (2, 2)
+        """
         turn = lambda axes: (*axes[self.rows :], *axes[: self.rows])  # noqa: E731
         terms = tuple(Term(t.operands, turn(t.out)) for t in self.terms)
         return StructuredArray(self.arrays, terms, turn(self.shape), self.ndim - self.rows)
@@ -112,7 +163,16 @@ class StructuredArray:
         return "dense" if len(term.operands) == 1 else "outer product"
 
     def todense(self) -> jax.Array:
-        """The array itself."""
+        """The array itself.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.todense()
+            Array([[12.,  0.],
+                   [ 0., 48.]], dtype=float32)
+        """
         return sum((self._dense(t, a) for t, a in self._parts()), jnp.zeros(self.shape, self.dtype))
 
     def __matmul__(self, v: Any) -> jax.Array:
@@ -137,6 +197,13 @@ class StructuredArray:
 
         Raises:
             ArgumentValueError: outputs and inputs have different shapes.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.diagonal()
+            Array([12., 48.], dtype=float32)
         """
         self._check_square("diagonal")
         found = [self._on_diagonal(t, a) for t, a in self._parts()]
@@ -150,6 +217,13 @@ class StructuredArray:
 
         Raises:
             ArgumentValueError: outputs and inputs have different shapes, or `b` another one.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian(lambda x: jnp.sum(x**4), structured=True)(jnp.array([1.0, 2.0]))
+            >>> H.solve(jnp.array([12.0, 24.0]))
+            Array([1. , 0.5], dtype=float32)
         """
         self._check_square("solve")
         b = jnp.asarray(b)

@@ -186,6 +186,13 @@ class Transformed:
 
     It is compiled once per abstract signature (structure, shapes, dtypes, weak types,
     static values) and may be called from several threads.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import symgrad as sg
+        >>> gradient = sg.grad(lambda x: jnp.sum(x**2))
+        >>> gradient(jnp.arange(3.0))
+        Array([0., 2., 4.], dtype=float32)
     """
 
     def __init__(
@@ -264,11 +271,26 @@ class Transformed:
         return f"<symgrad {self.name} of {getattr(self.fun, '__name__', type(self.fun).__name__)}>"
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
-        """The simplified graph that runs for these arguments, or `jax.ShapeDtypeStruct`s."""
+        """The simplified graph that runs for these arguments, arrays or `jax.ShapeDtypeStruct`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> len(sg.grad(lambda x: jnp.sum(x**2)).graph(jnp.arange(3.0)))
+            2
+        """
         return self._plan_for(args, kwargs).graph
 
     def source(self, *args: Any, **kwargs: Any) -> str:
-        """The program that runs for these arguments: Python that imports only `jax`."""
+        """The program that runs for these arguments: Python that imports only `jax`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> text = sg.grad(lambda x: jnp.sum(x**2)).source(jnp.arange(3.0))
+            >>> print(text.splitlines()[-2].strip())
+            d_x = 2.0 * x
+        """
         return self._plan_for(args, kwargs).executable.program.text
 
     def save_source(self, path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
@@ -279,6 +301,16 @@ class Transformed:
 
         Raises:
             SavedGraphError: the program calls objects of this process, such as callbacks.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> import os, tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     file = os.path.join(folder, "slope.py")
+            ...     sg.grad(jnp.sin).save_source(file, 1.0)
+            ...     os.path.getsize(file) > 0
+            True
         """
         program = self._plan_for(args, kwargs).executable.program
         write_module(
@@ -290,11 +322,26 @@ class Transformed:
         )
 
     def explain(self, *args: Any, **kwargs: Any) -> report.Report:
-        """Cost after each stage, the rules that fired and where, and what is left to JAX."""
+        """Cost after each stage, the rules that fired and where, and what is left to JAX.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> report = sg.jit(lambda x: jnp.log(1 + jnp.exp(x))).explain(1.0)
+            >>> "softplus_from_log" in [firing.rule for firing in report.firings]
+            True
+        """
         return self._plan_for(args, kwargs).report
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """As `jax.jit(f).lower`: a `jax.stages.Lowered`."""
+        """As `jax.jit(f).lower`: a `jax.stages.Lowered`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> "module" in sg.grad(jnp.sin).lower(1.0).as_text()
+            True
+        """
         plan, leaves = self._plan(*self._without_static(args, kwargs))
         return plan.executable.jitted.lower(*leaves)
 

@@ -23,11 +23,14 @@ class Origin:
         frame: the user's line that computes it, or the line whose derivative it is part of.
         name: the variable the user assigned it to, or `d_` and that name for its cotangent.
         backward: whether differentiation made the node.
+        hint: a name for it if it needs one, where the user gave none: `pre_h` for the `a` of
+            `h = tanh(a)`.
     """
 
     frame: Frame | None = None
     name: str = ""
     backward: bool = False
+    hint: str = ""
 
 
 Origins = dict[Expr, Origin]
@@ -122,15 +125,18 @@ def substitute(outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]) -> tup
 
 
 def substitute_throughout(
-    outputs: Sequence[Expr], replacement: Mapping[Expr, Expr]
+    outputs: Sequence[Expr], replacement: Mapping[Expr, Expr], done: dict[Expr, Expr] | None = None
 ) -> tuple[Expr, ...]:
     """As `substitute`, also inside of what takes the place of a node.
 
     A node whose replacement depends on it stays.
+
+    Args:
+        done: filled with what every visited node became.
     """
     active = dict(replacement)
     entered: set[Expr] = set()
-    done: dict[Expr, Expr] = {}
+    done = {} if done is None else done
     stack = list(outputs)
     while stack:
         node = stack[-1]
@@ -156,9 +162,12 @@ def exchanged(graph: Graph, replacement: Mapping[Expr, Expr]) -> Graph:
     """`graph` with other nodes in the place of some, which pass on where they came from."""
     if not replacement:
         return graph
-    origins = {new: graph.origins.get(old, UNKNOWN) for old, new in replacement.items()}
-    roots = substitute_throughout(graph.roots, replacement)
-    return graph.with_roots(roots, {**graph.origins, **origins})
+    done: dict[Expr, Expr] = {}
+    roots = substitute_throughout(graph.roots, replacement, done)
+    known = graph.origins
+    rebuilt = {new: known[old] for old, new in done.items() if old in known}
+    exchanged = {new: known.get(old, UNKNOWN) for old, new in replacement.items()}
+    return graph.with_roots(roots, {**rebuilt, **known, **exchanged})
 
 
 def rewritten(outputs: Sequence[Expr], done: dict[Expr, Expr]) -> tuple[Expr, ...]:

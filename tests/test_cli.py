@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,12 +302,57 @@ def test_usage_is_shown(arguments: list[str], capsys: pytest.CaptureFixture[str]
     assert "usage: symgrad" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["source"], ["explain"], ["view"], ["demo"]])
-def test_help_is_shown(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["", *cli.EXAMPLES])
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([*command, "--help"])
+        main([*command.split(), "--help"])
     assert not caught.value.code
-    assert "usage: symgrad" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "usage: symgrad" in text
+    assert f"examples:\n  symgrad {command}" in text
+
+
+def test_examples_are_commands() -> None:
+    parser = cli.make_parser()
+    for name, examples in cli.EXAMPLES.items():
+        for line in examples.splitlines():
+            words = shlex.split(line.partition(" > ")[0])
+            assert words[:2] == ["symgrad", name]
+            parser.parse_args(words[1:])
+
+
+@pytest.mark.parametrize("shell", cli.SHELLS)
+def test_completion_knows_the_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in (*cli.EXAMPLES, "value_and_grad", "--params"))
+
+
+def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash")
+    main(["completion", "bash"])
+    file = tmp_path / "completion"
+    file.write_text(capsys.readouterr().out)
+    ask = 'source "$0"; COMP_WORDS=(symgrad sou); COMP_CWORD=1; _shtab_symgrad symgrad sou symgrad'
+    ran = subprocess.run(
+        [bash, "-c", f'{ask}; echo "${{COMPREPLY[@]}}"', file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == ["source"]
+
+
+def test_completion_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 1
+    assert "pip install 'symgrad[cli]'" in capsys.readouterr().err
 
 
 def test_debug_lets_errors_through(model: Path) -> None:

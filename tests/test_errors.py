@@ -13,6 +13,7 @@ import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -895,11 +896,45 @@ def test_every_class_is_public_and_natural():
         assert kind.__doc__
 
 
+def classes(of: type[sg.SymgradError] = sg.SymgradError) -> list[type[sg.SymgradError]]:
+    return [c for kind in of.__subclasses__() for c in (kind, *classes(kind))]
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
+SECTIONS = {
+    found[1]: found[2]
+    for found in re.finditer(r"^## (SG\d+: \w+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
+}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+
+
+def test_every_class_has_a_code_and_a_section():
+    codes = [kind.code for kind in classes()]
+    assert len(set(codes)) == len(codes)
+    assert sorted(SECTIONS) == sorted(f"{kind.code}: {kind.__name__}" for kind in classes())
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_section_shows_its_error(title):
+    (example,) = BLOCK.findall(SECTIONS[title])
+    namespace: dict[str, Any] = {}
+    exec(BLOCK.findall(PAGE)[0], namespace)
+    with pytest.raises(sg.SymgradError) as caught:
+        exec(example, namespace)
+    assert f"{caught.value.code}: {type(caught.value).__name__}" == title
+    assert str(caught.value).splitlines()[-1] == f"  code: {caught.value.code}"
+
+
 def test_errors_can_be_pickled():
     with pytest.raises(sg.SymgradError) as caught:
         sg.grad(entries)(X)
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy)) == (type(caught.value), str(caught.value))
+    assert (copy.what, copy.frame, copy.fix) == (
+        caught.value.what,
+        caught.value.frame,
+        caught.value.fix,
+    )
 
 
 def test_nothing_is_printed(capfd):

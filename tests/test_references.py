@@ -200,9 +200,8 @@ def test_a_reference_is_nothing_but_what_it_holds():
         return ref @ ref
 
     assert sg.grad(filled).graph(1.0) == sg.grad(plain).graph(1.0)
-    assert "ref = jnp.full((3,), 0.0, jnp.float32).at[1].set(jnp.sin(x))" in sg.jit(filled).source(
-        1.0
-    )
+    text = sg.jit(filled).source(1.0)
+    assert "ref = jnp.zeros((3,), jnp.float32).at[1].set(jnp.sin(x))" in text
 
 
 def test_references_to_integers():

@@ -489,3 +489,28 @@ def test_source_with_objects_of_the_process_is_not_saved(tmp_path):
     with pytest.raises(sg.SymgradError, match="objects of this process"):
         sg.jit(called).save_source(tmp_path / "called.py", jnp.float32(1))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        '""";raise SystemError;"""',
+        '"""\nraise SystemError\n"""',
+        "\\",
+        '\\"""',
+        "a\nb",
+        "a\x00b",
+        "\u202e",
+        "\ud800",
+    ],
+)
+def test_no_key_ends_the_docstring_of_a_module(key, tmp_path):
+    def total(params):
+        return jnp.sum(params[key] ** 2)
+
+    total.__name__ = total.__qualname__ = key
+    file = tmp_path / "slope.py"
+    sg.grad(total).save_source(file, {key: jnp.ones(3)})
+    made: dict[str, Any] = {}
+    exec(compile(file.read_bytes(), file, "exec"), made)
+    assert "To write it again:" in made["__doc__"]

@@ -115,10 +115,10 @@ def test_softmax_regression():
             hot = jax.nn.one_hot(labels, 3, dtype=jnp.float32)
 
             # backward: z = x @ w + b
-            select_1 = jnp.where(
+            where_1 = jnp.where(
                 ((labels >= 0) & (labels < 3))[:, None], jax.nn.softmax(z, axis=-1) - hot, 0.0
             )
-            d_z = select_1 / 8.0
+            d_z = where_1 / 8.0
             d_w = x.T @ d_z
             d_b = jnp.sum(d_z, axis=0)
             return d_w, d_b
@@ -150,18 +150,18 @@ def test_two_layers():
                 target: float32[8,2]
             """
             # hidden = jnp.tanh(x @ params["w1"] + params["b1"])
-            add_1 = x @ w1 + b1
-            hidden = jnp.tanh(add_1)
+            pre_hidden = x @ w1 + b1
+            hidden = jnp.tanh(pre_hidden)
             # output = hidden @ params["w2"] + params["b2"]
             output = hidden @ w2 + b2
 
             d_output = (output - target) * 0.125
             # backward: hidden = jnp.tanh(x @ params["w1"] + params["b1"])
             d_hidden = d_output @ w2.T
-            mul_1 = d_hidden * sech_squared(add_1)
-            d_b1 = jnp.sum(mul_1, axis=0)
+            d_pre_hidden = d_hidden * sech_squared(pre_hidden)
+            d_b1 = jnp.sum(d_pre_hidden, axis=0)
             d_b2 = jnp.sum(d_output, axis=0)
-            d_w1 = x.T @ mul_1
+            d_w1 = x.T @ d_pre_hidden
             d_w2 = hidden.T @ d_output
             return d_b1, d_b2, d_w1, d_w2
         '''
@@ -196,19 +196,19 @@ def test_recurrent_network():
                 tanh_1 = jnp.tanh(add_1)
                 return tanh_1, (2.0 * tanh_1, sech_squared(add_1), state)
 
-            scan_1, (scan_2, scan_3, scan_4) = lax.scan(body, start, inputs)
-            d_powers = jnp.full((5,), 1.0, jnp.float32)
+            _, (all_mul, all_sech_squared, all_state) = lax.scan(body, start, inputs)
+            d_powers = jnp.ones((5,), jnp.float32)
 
             def body_2(carry, inputs_2):
-                body_2_1, body_2_2 = carry
-                body_2_3, body_2_4, body_2_5, body_2_6 = inputs_2
-                mul_1 = (body_2_1 + body_2_6 * body_2_3) * body_2_4
-                return (mul_1 @ weights, body_2_2 + jnp.outer(mul_1, body_2_5)), None
+                d_state, total = carry
+                mul, sech_squared_2, state, given_1 = inputs_2
+                mul_1 = (d_state + given_1 * mul) * sech_squared_2
+                return (mul_1 @ weights, total + jnp.outer(mul_1, state)), None
 
-            (scan_5, d_weights), _ = lax.scan(
+            (_, d_weights), _ = lax.scan(
                 body_2,
-                (jnp.full((3,), 0.0, jnp.float32), jnp.full((3, 3), 0.0, jnp.float32)),
-                (scan_2, scan_3, scan_4, d_powers),
+                (jnp.zeros((3,), jnp.float32), jnp.zeros((3, 3), jnp.float32)),
+                (all_mul, all_sech_squared, all_state, d_powers),
                 reverse=True,
             )
             return d_weights

@@ -17,6 +17,8 @@ class MissingLibraryError(SymgradError, ImportError):
         True
     """
 
+    code = "SG013"
+
 
 def library(name: str, purpose: str, extra: str = "krylov") -> Any:
     """The module of this name.

@@ -44,7 +44,15 @@ class ScipyObjective:
 
     @property
     def x0(self) -> np.ndarray:
-        """The parameters as a flat array of float64."""
+        """The parameters as a flat array of float64.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> objective = sg.scipy_objective(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> objective.x0.tolist()
+            [1.0, 2.0]
+        """
         return np.asarray(self.space.flat(self.params), np.float64)
 
     def tree(self, x: Any) -> Any:
@@ -52,6 +60,13 @@ class ScipyObjective:
 
         Raises:
             ArgumentError: its size is another.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> objective = sg.scipy_objective(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> objective.tree([3.0, 4.0])
+            Array([3., 4.], dtype=float32)
         """
         x = np.asarray(x)
         if x.shape != (self.space.size,):
@@ -67,15 +82,39 @@ class ScipyObjective:
         return float(value), np.asarray(self.space.flat(slope), np.float64)
 
     def value(self, x: Any) -> float:
-        """The value at `x`."""
+        """The value at `x`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> objective = sg.scipy_objective(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> objective.value([1.0, 2.0])
+            17.0
+        """
         return self(x)[0]
 
     def grad(self, x: Any) -> np.ndarray:
-        """The gradient at `x`."""
+        """The gradient at `x`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> objective = sg.scipy_objective(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> objective.grad([1.0, 2.0]).tolist()
+            [4.0, 32.0]
+        """
         return self(x)[1]
 
     def hessp(self, x: Any, v: Any) -> np.ndarray:
-        """The Hessian at `x` times `v`."""
+        """The Hessian at `x` times `v`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> objective = sg.scipy_objective(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> objective.hessp([1.0, 2.0], [1.0, 1.0]).tolist()
+            [12.0, 48.0]
+        """
         v = np.asarray(v, np.float64)
         if v.shape != (self.space.size,):
             raise ArgumentError(

@@ -226,6 +226,13 @@ class CurvatureOperator(SymmetricOperator):
 
         Returns:
             An `Estimate`, whose `standard_error` bounds the distance to the nearest eigenvalue.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> round(float(H.norm()), 3)
+            48.0
         """
         pairs = self.eigsh(1, "LM")
         value = float(np.max(np.abs(pairs.values), initial=0.0))
@@ -246,7 +253,7 @@ class CurvatureOperator(SymmetricOperator):
         Args:
             b: a flat array of shape (n,), or a tree like the parameters.
             damping: a multiple of the identity to add.
-            tol: what |b - A x| / |b|, computed anew at the end, is to fall below.
+            tol: what `|b - A x| / |b|`, computed anew at the end, is to fall below.
             method: "cg", which needs the operator to be positive definite; "minres", which does
                 not; "direct", which factorises the matrix, once for all right sides; "auto" is
                 "direct" where the operator is constant and n at most 2048, and "cg" otherwise.

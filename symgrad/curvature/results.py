@@ -51,8 +51,8 @@ class Solution:
         x: in the form of `b`, a tree or a flat array.
         method: "cg", "minres" or "direct".
         iterations: of the method.
-        history: |b - A x| / |b| after each iteration, the first before any.
-        residual: |b - A x| / |b|, computed anew from `x` at the end.
+        history: `|b - A x| / |b|` after each iteration, the first before any.
+        residual: `|b - A x| / |b|`, computed anew from `x` at the end.
         tol: what `residual` was to fall below.
         products: how often the operator was applied.
         stop: why it stopped.
@@ -77,7 +77,15 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """Whether the recomputed residual is at most `tol`."""
+        """Whether the recomputed residual is at most `tol`.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> H.solve(jnp.ones(2)).converged
+            True
+        """
         return self.stop is Stop.CONVERGED
 
     def __repr__(self) -> str:
@@ -95,7 +103,7 @@ class Eigenpairs:
         values: shape (k,), in ascending order.
         vectors: shape (n, k), an eigenvector of length 1 in each column.
         trees: the same vectors, in the structure of the parameters with a leading axis of k.
-        residuals: |A v - value v| for each, computed anew at the end.
+        residuals: `|A v - value v|` for each, computed anew at the end.
         iterations: applications of the operator; ARPACK counts its restarts in no result.
         history: empty: ARPACK does not tell its residuals on the way.
         stop: why it stopped; what had not converged by then is left out.
@@ -118,7 +126,15 @@ class Eigenpairs:
 
     @property
     def converged(self) -> bool:
-        """Whether all that were asked for were found."""
+        """Whether all that were asked for were found.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> H.eigsh(1).converged
+            True
+        """
         return self.stop is Stop.CONVERGED
 
     def __repr__(self) -> str:
@@ -162,7 +178,15 @@ class Estimate:
 
     @property
     def converged(self) -> bool:
-        """Whether the iterations behind it did what they were to do."""
+        """Whether the iterations behind it did what they were to do.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**4), jnp.array([1.0, 2.0]))
+            >>> H.norm().converged
+            True
+        """
         return self.stop is Stop.CONVERGED
 
     def __float__(self) -> float:
@@ -217,7 +241,7 @@ class Spectrum:
         weights: shape (probes, order): how much of the spectrum is there; each row sums to 1.
         size: the dimension of the operator.
         iterations: applications of the operator.
-        residuals: |A Q - Q T| of each probe's Lanczos basis at its last step, shape (probes,).
+        residuals: `|A Q - Q T|` of each probe's Lanczos basis at its last step, shape (probes,).
         stop: `CONVERGED` if each probe took all its steps, `BREAKDOWN` if some ended before,
             where the vectors reached are closed under the operator and the rule is exact.
         history: the first moment after each probe.
@@ -240,21 +264,58 @@ class Spectrum:
 
     @property
     def converged(self) -> bool:
-        """Whether the quadrature is what was asked for; a breakdown only makes it exact."""
+        """Whether the quadrature is what was asked for; a breakdown only makes it exact.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> spectrum.converged
+            True
+        """
         return self.stop in (Stop.CONVERGED, Stop.BREAKDOWN)
 
     def mean(self, fun: Any) -> tuple[float, float]:
-        """The mean of a function of the eigenvalues over all of them, and its standard error."""
+        """The mean of a function of the eigenvalues over all of them, and its standard error.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> mean, error = spectrum.mean(lambda x: x**2)
+            >>> round(mean, 3)
+            4.0
+        """
         each = (fun(self.nodes) * self.weights).sum(axis=1)
         return float(each.mean()), _standard_error(each)
 
     def moment(self, power: int) -> float:
-        """The mean of this power of the eigenvalues."""
+        """The mean of this power of the eigenvalues.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> round(spectrum.moment(2), 3)
+            4.0
+        """
         return self.mean(lambda x: x**power)[0]
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """The smallest and the largest node: estimates of the extreme eigenvalues from inside."""
+        """The smallest and the largest node: estimates of the extreme eigenvalues from inside.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> [round(end, 3) for end in spectrum.extremes]
+            [2.0, 2.0]
+        """
         used = self.nodes[self.weights > 0]
         return float(used.min()), float(used.max())
 
@@ -267,6 +328,15 @@ class Spectrum:
 
         Returns:
             `(grid, density)`; the density integrates to 1.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> grid, density = spectrum.density()
+            >>> grid.shape == density.shape
+            True
         """
         low, high = self.extremes
         width = width or max(high - low, abs(high), 1e-30) / 100
@@ -288,6 +358,14 @@ class Spectrum:
 
         Raises:
             MissingLibraryError: matplotlib is not installed.
+
+        Example:
+            >>> import jax, jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> H = sg.hessian_operator(lambda x: jnp.sum(x**2), jnp.ones(50))
+            >>> spectrum = H.spectrum(jax.random.key(0))
+            >>> spectrum.plot().get_xlabel()
+            'eigenvalue'
         """
         if axes is None:
             # A figure of its own has no window and leaves the state of pyplot alone.

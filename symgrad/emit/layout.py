@@ -6,17 +6,21 @@ WIDTH = 100
 OPENING, CLOSING = "([{", ")]}"
 
 
-def statement(text: str, indent: int) -> list[str]:
-    """One statement as indented lines of at most `WIDTH` columns where that is possible."""
+def statement(text: str, indent: int, after: int = 0) -> list[str]:
+    """One statement as indented lines of at most `WIDTH` columns where that is possible.
+
+    Args:
+        after: how many characters the caller puts behind it.
+    """
     pad = " " * indent
-    if indent + len(text) <= WIDTH:
+    if indent + len(text) + after <= WIDTH:
         return [pad + text]
     pairs = _brackets(text)
     fitting = [p for p in pairs if indent + len(p[0]) <= WIDTH]
     if not pairs:
         return [pad + text]
     head, body, tail = (fitting or pairs)[-1]
-    return [pad + head, *_contents(body, indent + 4), *statement(tail, indent)]
+    return [pad + head, *_contents(body, indent + 4), *statement(tail, indent, after)]
 
 
 def _contents(body: str, indent: int) -> list[str]:
@@ -28,7 +32,7 @@ def _contents(body: str, indent: int) -> list[str]:
         return statement(body, indent)
     lines: list[str] = []
     for entry in items:
-        *first, last = statement(entry, indent)
+        *first, last = statement(entry, indent, after=1)
         lines += [*first, last + ","]
     return lines
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,8 +170,9 @@ class _Writer:
         if outer is not None:
             self.texts.update((e, t) for e, t in outer.texts.items() if e.op is captured)
 
-    def bind_name(self, wanted: str, node: Expr) -> str:
-        name = self.names.claim(wanted)
+    def bind_name(self, wanted: str, node: Expr, stem: str = "") -> str:
+        """Name an input, as it is wanted or by number."""
+        name = self.names.claim(wanted) if wanted else self.names.numbered(stem)
         self.texts[node] = Text(name)
         return name
 
@@ -218,27 +220,30 @@ class _Writer:
         functions: dict[str, str] = {}
         inner = node.op.functions(node) if node.op.functions else ()
         for local in inner:
-            functions[local.name] = self.names.claim(local.name)
+            functions[local.name] = self.names.claim(_function_name(local, node, graph))
             lines += self._local_function(local, functions[local.name], indent)
         text = self._expression(node, functions)
         if node.type == () and not inner:
             return lines + statement(text.code, indent)
         if isinstance(node.type, tuple):
             pattern = inner[-1].returned if inner else tuple(range(len(node.type)))
-            target = self._targets(node, graph, pattern)
+            target = self._targets(node, graph, counts, pattern)
             target = f"({target})" if len(target) > LONGEST_INLINE else target
             return lines + statement(f"{target} = {text.code}", indent)
-        wanted = graph.origins.get(node, UNKNOWN).name
         if inner and len(inner[-1].returned) == 2:
-            name = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
+            name = self._claimed(node, graph, _kind(node))
             pair = f"{name}, _" if inner[-1].returned[0] else f"_, {name}"
             self.texts[node] = Text(name)
             return lines + statement(f"{pair} = {text.code}", indent)
         inline = counts[node] <= 1 and node not in named and len(text.code) <= LONGEST_INLINE
-        if inline and not wanted and not inner:
+        if inline and not graph.origins.get(node, UNKNOWN).name and not inner:
             self.texts[node] = text
             return []
-        name = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
+        transposed = text.code.removesuffix(".T")
+        if transposed != text.code and transposed.isidentifier():
+            name = self.names.claim(f"{transposed}_T")
+        else:
+            name = self._claimed(node, graph, _kind(node))
         self.texts[node] = Text(name)
         return lines + statement(f"{name} = {text.code}", indent)
 
@@ -271,15 +276,26 @@ class _Writer:
         text = self.texts[node]
         return text.code if text.kind == "a" else f"({text.code})"
 
-    def _targets(self, node: Expr, graph: Graph, pattern: Sequence[Any]) -> str:
+    def _claimed(self, node: Expr, graph: Graph, kind: str, described: str = "") -> str:
+        """The user's name for a value, or one that says what it is."""
+        origin = graph.origins.get(node, UNKNOWN)
+        wanted = origin.name or origin.hint or described
+        return self.names.claim(wanted) if wanted else self.names.numbered(kind)
+
+    def _targets(
+        self, node: Expr, graph: Graph, counts: Mapping[Expr, int], pattern: Sequence[Any]
+    ) -> str:
         """Names for the results of a node, in the structure that its call returns."""
         projections = {}
         for i in range(len(node.type)):
             projections[i] = item(node, index=i)
+        inner = node.op.functions(node) if node.op.functions else ()
+        described = _results_of_loop(inner[-1]) if inner else {}
 
         def name(i: int) -> str:
-            wanted = graph.origins.get(projections[i], UNKNOWN).name
-            claimed = self.names.claim(wanted) if wanted else self.names.numbered(_kind(node))
+            if projections[i] not in counts:
+                return "_"
+            claimed = self._claimed(projections[i], graph, _kind(node), described.get(i, ""))
             self.texts[projections[i]] = Text(claimed)
             return claimed
 
@@ -301,7 +317,8 @@ class _Writer:
         parameters = []
         for number, group in enumerate(local.parameters):
             wanted = (group,) if isinstance(group, int) else group
-            claimed = [writer.bind_name(names[i] or f"{name}_{i}", graph.inputs[i]) for i in wanted]
+            stem = name if isinstance(group, int) else ("carried", "given")[number]
+            claimed = [writer.bind_name(names[i], graph.inputs[i], stem) for i in wanted]
             match claimed:
                 case []:
                     parameters.append("_" * (number + 1))
@@ -394,9 +411,38 @@ def _uses(order: Sequence[Expr], graph: Graph) -> tuple[dict[Expr, int], set[Exp
     return counts, named
 
 
+def _function_name(local: LocalFunction, node: Expr, graph: Graph) -> str:
+    """What the user calls the function that a graph was read from."""
+    frames = [local.graph.origins.get(o, UNKNOWN).frame for o in local.graph.outputs]
+    caller = graph.origins.get(node, UNKNOWN).frame
+    names = {f.function for f in frames if f is not None} - {caller.function if caller else ""}
+    return next((n for n in names if len(names) == 1 and n.isidentifier()), local.name)
+
+
+def _results_of_loop(body: LocalFunction) -> dict[int, str]:
+    """Names for what a loop carries to its end, and for what it gathers from all iterations."""
+    graph = body.graph
+    found: dict[int, str] = {}
+    match body.parameters, body.returned:
+        case (tuple(carried), *_), (tuple(ends), *gathered) if graph.names:
+            found = {e: graph.names[c] for c, e in zip(carried, ends, strict=False)}
+            inputs = dict(zip(graph.inputs, graph.names, strict=True))
+            for i in itertools.chain.from_iterable(gathered):
+                node = graph.outputs[i]
+                name = inputs.get(node) or graph.origins.get(node, UNKNOWN).name
+                found[i] = f"all_{name or _kind(node)}"
+    return found
+
+
 def _kind(node: Expr) -> str:
-    """What a value without a name is called after."""
-    return node.params["name"] if node.op is opaque else node.op.name
+    """What a value without a name is called after: the word that its text begins with."""
+    if node.op is opaque:
+        return node.params["name"]
+    template = _template(node)
+    function = re.match(r"(?:jnp|jax\.nn)\.(\w+)\(", template)
+    if " @ " in template or template.startswith("jnp.matmul("):
+        return "product"
+    return function[1] if function and not template.startswith("jnp.linalg") else node.op.name
 
 
 def _text(code: str) -> Text:

@@ -23,7 +23,7 @@ from symgrad.ops.bodies import (
     varying_inputs,
 )
 from symgrad.ops.shape import zeros
-from symgrad.walk import Graph, bind, dependents, substitute, topological
+from symgrad.walk import UNKNOWN, Graph, bind, dependents, substitute, topological
 
 
 def _scan_type(
@@ -59,6 +59,7 @@ class _Read:
 
     input: Expr
     operand: Expr
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class _Carried:
     input: Expr
     start: Expr
     after: Expr
+    name: str = ""
 
 
 def _scanned(
@@ -78,13 +80,14 @@ def _scanned(
     **options: Any,
 ) -> tuple[Expr, ...]:
     """The last values of the carries, then what all iterations emit."""
-    inputs = (*(c.input for c in consts), *(c.input for c in carries), *(s.input for s in slices))
+    values = (*consts, *carries, *slices)
     operands = (
         *(c.operand for c in consts),
         *(c.start for c in carries),
         *(s.operand for s in slices),
     )
-    body = bind(inputs, (*(c.after for c in carries), *emitted))
+    outputs = (*(c.after for c in carries), *emitted)
+    body = bind([v.input for v in values], outputs, tuple(v.name for v in values))
     return results(scan(*operands, body=body, consts=len(consts), carry=len(carries), **options))
 
 
@@ -160,8 +163,10 @@ def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tu
     emitted = [(i, slot) for i, slot in present if i >= consts + carry]
     carried = [(i, seed) for i, seed in enumerate(seeds[:carry]) if seed is not None]
     incoming = [
-        _Read(seed, slot)
-        for seed, slot in zip(seeds[carry:], outer[carry:], strict=True)
+        _Read(seed, slot, _name(body, output, "d_"))
+        for seed, slot, output in zip(
+            seeds[carry:], outer[carry:], body.outputs[carry:], strict=True
+        )
         if seed is not None
     ]
     states = [
@@ -169,12 +174,13 @@ def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tu
             seed,
             start=instantiate(outer[i], body.outputs[i]),
             after=instantiate(pulled[consts + i], body.inputs[consts + i]),
+            name=_name(body, body.inputs[consts + i], "d_"),
         )
         for i, seed in carried
     ]
     found = _scanned(
         fixed,
-        [*states, *(_total(slot, body.inputs[i].type) for i, slot in summed)],
+        [*states, *(_total(slot, body.inputs[i], body) for i, slot in summed)],
         [*slices, *incoming],
         [slot for _, slot in emitted],
         length=p["length"],
@@ -186,10 +192,17 @@ def _scan_pull(given: Any, wanted: Sequence[bool], ans: Expr, *args: Expr) -> tu
     return tuple(slots.get(i) for i in range(len(args)))
 
 
-def _total(term: Expr, type: Type) -> _Carried:
-    """The sum of a value over all iterations."""
-    total = fresh(type)
-    return _Carried(total, zeros(type), total + term)
+def _total(term: Expr, closed: Expr, body: Graph) -> _Carried:
+    """The cotangent of a value that all iterations read: the sum of what each gives."""
+    total = fresh(closed.type)
+    return _Carried(total, zeros(closed.type), total + term, _name(body, closed, "d_") or "total")
+
+
+def _name(body: Graph, node: Expr, prefix: str = "") -> str:
+    """What the user calls a value of a body, empty if it has no name."""
+    given = dict(zip(body.inputs, body.names, strict=False))
+    name = given.get(node) or body.origins.get(node, UNKNOWN).name
+    return f"{prefix}{name}" if name else ""
 
 
 def _kept_values(
@@ -206,7 +219,8 @@ def _kept_values(
     slices = [r for r in kept if r in changing]
     outside = substitute(fixed, dict(zip(closed, args[:consts], strict=True)))
     stacked = _stacked_residuals(slices, ans, args)
-    return list(map(_Read, fixed, outside)), list(map(_Read, slices, stacked))
+    names = [_name(body, r) or r.op.name for r in slices]
+    return list(map(_Read, fixed, outside)), list(map(_Read, slices, stacked, names))
 
 
 def _stacked_residuals(slices: Sequence[Expr], ans: Expr, args: Sequence[Expr]) -> list[Expr]:

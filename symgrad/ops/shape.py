@@ -39,7 +39,9 @@ def _broadcast_source(e: Expr) -> str:
     (x,) = e.args
     shape, axes = e.params["shape"], e.params["axes"]
     if x.op is literal:
-        return f"jnp.full({shape}, {number_source(x)}, {dtype_source(x.dtype)})"
+        number, dtype = number_source(x), dtype_source(x.dtype)
+        made = {"0.0": "zeros", "1.0": "ones"}.get(number)
+        return f"jnp.{made}({shape}, {dtype})" if made else f"jnp.full({shape}, {number}, {dtype})"
     ndim = len(shape)
     if axes == tuple(range(ndim - x.ndim, ndim)):
         return f"jnp.broadcast_to(x, {shape})"

@@ -74,7 +74,13 @@ def write_module(
     notes = [f"Written by symgrad {version('symgrad')} for jax {jax.__version__}; needs JAX alone."]
     if wide:
         notes.append('Its arrays have 64 bits: jax.config.update("jax_enable_x64", True) first.')
-    lines = [about, "", *notes, "To write it again:", "", f"    {again} -o {Path(path).name}"]
-    docstring = '"""' + "\n".join(lines) + '\n"""\n\n'
+    recipe = f"    {_printable(again)} -o {_printable(Path(path).name)}"
+    lines = [_printable(about), "", *notes, "To write it again:", "", recipe]
+    # Names of functions, keys and files may be anything: nothing in them ends the docstring.
+    said = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     with replacing(Path(path)) as file:
-        file.write((docstring.replace("\\", "\\\\") + text).encode())
+        file.write(f'"""{said}\n"""\n\n{text}'.encode())
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -173,10 +173,10 @@ class _Reader:
         _check(len(rows) == len(nodes), "there are not as many origins as nodes")
         for node, row in zip(nodes, rows, strict=True):
             if row is not None:
-                number, name, backward = _row(row, 3)
+                number, name, backward, hint = _row(row, 4)
                 frame = None if number is None else _entry(self.frames, number)
                 _check(isinstance(backward, bool), "an origin is not written as it should be")
-                found[node] = Origin(frame, _text(name), backward)
+                found[node] = Origin(frame, _text(name), backward, _text(hint))
         return found
 
     def _node(self, written: Any, nodes: list[Expr]) -> Expr:

@@ -123,7 +123,7 @@ class _Writer:
             return None
         frame = origin.frame
         number = None if frame is None else self.frames.setdefault(frame, len(self.frames))
-        return [number, origin.name, origin.backward]
+        return [number, origin.name, origin.backward, origin.hint]
 
     def _node(self, node: Expr, numbers: Mapping[Expr, int], graph: Graph) -> list[Any]:
         outer = self._where

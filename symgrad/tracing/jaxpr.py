@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -42,7 +42,7 @@ from symgrad.tracing.references import Cell
 from symgrad.tracing.special import SPECIAL, read_library
 from symgrad.tracing.unread import OBSERVERS, Foreign
 from symgrad.tracing.values import constant_node, literal_node, type_of_aval
-from symgrad.walk import Graph, Origin, Origins
+from symgrad.walk import UNKNOWN, Graph, Origin, Origins
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +220,18 @@ class _Reader:
         earlier = self._named.get((frame, name))
         if earlier is not None:
             self.origins[earlier] = Origin(frame)
+            self._hint(earlier, "")
         self._named[frame, name] = node
         self.origins[node] = Origin(frame, name)
+        self._hint(node, f"pre_{name}")
+
+    def _hint(self, node: Expr, hint: str) -> None:
+        """What a named function is applied to may be called after it."""
+        if node.op.elementwise and len(node.args) == 1 and node.args[0].args:
+            (inside,) = node.args
+            known = self.origins.get(inside, UNKNOWN)
+            if not known.name and inside.type == node.type:
+                self.origins[inside] = replace(known, hint=hint)
 
 
 def _read_known(eqn: Any, operands: Sequence[Any]) -> Expr | Sequence[Any] | None:

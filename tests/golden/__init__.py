@@ -1,0 +1,1 @@
+"""Derivatives as symgrad writes them, kept as text; `definitions` has what they are of."""
