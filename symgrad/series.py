@@ -60,8 +60,17 @@ FUNCTIONS: Mapping[Op, str] = {
     pointwise.erf: "erf",
     pointwise.erfc: "erfc",
     special.lgamma: "loggamma",
-    special.digamma: "digamma",
 }
+
+LARGEST_NEGATIVE = 50
+"""Down to which number polygamma functions are computed: they go up from there step by step."""
+
+
+def _psi(mp: Any, order: int, x: Any) -> Any:
+    if mp.re(x) < -LARGEST_NEGATIVE:
+        raise OverflowError("a polygamma function of a negative number takes as many steps")
+    return mp.psi(order, x)
+
 
 ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     add: lambda mp, x, y: x + y,
@@ -104,8 +113,9 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),
     stable.log_cosh_op: lambda mp, x: mp.log(mp.cosh(x)),
     stable.sech: lambda mp, x: 1 / mp.cosh(x),
-    special.polygamma: lambda mp, n, x: mp.psi(int(mp.re(n)), x),
     **{op: _named(name) for op, name in FUNCTIONS.items()},
+    special.digamma: lambda mp, x: _psi(mp, 0, x),
+    special.polygamma: lambda mp, n, x: _psi(mp, int(mp.re(n)), x),
 }
 """Operations as functions of a complex number."""
 

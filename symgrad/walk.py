@@ -166,7 +166,7 @@ def exchanged(graph: Graph, replacement: Mapping[Expr, Expr]) -> Graph:
     roots = substitute_throughout(graph.roots, replacement, done)
     known = graph.origins
     rebuilt = {new: known[old] for old, new in done.items() if old in known}
-    exchanged = {new: known.get(old, UNKNOWN) for old, new in replacement.items()}
+    exchanged = {new: known[old] for old, new in replacement.items() if old in known}
     return graph.with_roots(roots, {**rebuilt, **known, **exchanged})
 
 

@@ -18,7 +18,7 @@ from symgrad.exact import VALUES, context, evaluate, value_of
 from symgrad.ops import calls, pointwise, special
 
 BITWISE = {
-    *(pointwise.nextafter, pointwise.not_, pointwise.mulhi, pointwise.clz),
+    *(pointwise.nextafter, pointwise.mulhi, pointwise.clz),
     *(pointwise.population_count, pointwise.shift_right_logical),
 }
 """What operations do to bits has no meaning for exact numbers."""

@@ -31,10 +31,9 @@ from symgrad.ops.pointwise import (
     eq,
     exp,
     expm1,
-    ge,
     log,
     log1p,
-    not_,
+    lt,
     or_,
     power,
     select,
@@ -46,8 +45,11 @@ from symgrad.pattern import rewrites
 from symgrad.series import laurent, real_value
 from symgrad.structure import entries, sums_to_one
 
-LARGE = 1.0
-"""Exponents from here on need no limit."""
+SMALL = 1.0
+"""Up to which exponent the limit is looked at."""
+
+LARGEST_SHIFT = 100.0
+"""The logarithm of the largest number of terms of an average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,10 @@ class _Powers:
 
 @dataclass(frozen=True, slots=True)
 class _Average:
-    """V of S - 1 = distance * V, and where an exponent is so large that none is needed."""
+    """V of S - 1 = distance * V, and where all exponents are small."""
 
     rise: Expr
-    far: Expr
+    small: Expr
 
 
 @rewrites(div, exact=False, written_only=True, protects=ZERO_OVER_ZERO)
@@ -88,7 +90,7 @@ def difference_of_averages(e: Expr) -> Expr | None:
     if found is None or (len(found[0]) == 1 and found[0][0].axes is None):
         return None
     limits = [
-        (average.far, average.rise * rate)
+        (average.small, average.rise * rate)
         for average, _, rate in _averages(
             e, bottom, lambda pole: _average(*found, pole, 0.0, e.dtype)
         )
@@ -105,7 +107,7 @@ def logarithm_of_average(e: Expr) -> Expr | None:
         return None
     factor, parts = found
     limits = [
-        (average.far, factor * _logarithm(average, e, bottom, pole) * rate)
+        (average.small, factor * _logarithm(average, e, bottom, pole) * rate)
         for average, pole, rate in _averages(
             e, bottom, lambda pole: _average(parts, 0.0, pole, 1.0, e.dtype)
         )
@@ -123,20 +125,20 @@ def power_of_average(e: Expr) -> Expr | None:
     averages = _averages(e, exponent, lambda pole: _average(*found, pole, 1.0, e.dtype))
     for average, pole, rate in averages:
         near = exp(_logarithm(average, e, exponent, pole) * rate)
-        far = power(base, divided_safely(exponent, pole, not_(average.far)))
-        return select(average.far, far, near)
+        far = power(base, divided_safely(exponent, pole, average.small))
+        return select(average.small, near, far)
     return None
 
 
 def _continued(quotient: Expr, limits: Sequence[tuple[Expr, Expr]]) -> Expr | None:
-    """A quotient that has limits; each comes with where it is not needed."""
+    """A quotient that has limits; each comes with where it is looked at."""
     if not limits:
         return None
     top, bottom = quotient.args
-    away = functools.reduce(and_, (far for far, _ in limits))
-    found = top / select(away, bottom, 1)
-    for far, near in limits:
-        found = select(far, found, near)
+    small = functools.reduce(or_, (small for small, _ in limits))
+    found = top / select(small, 1, bottom)
+    for small, near in limits:
+        found = select(small, near, found)
     return found
 
 
@@ -233,7 +235,7 @@ def _of_logarithm(e: Expr) -> tuple[float, list[_Part]] | None:
     factor, (more, node) = logarithm[0], _unscaled(logarithm[1])
     factor *= more
     parts = _inside_logarithm(node)
-    if parts is None:
+    if parts is None or not factor or abs(shift / factor) > LARGEST_SHIFT:
         return None
     weight = math.exp(shift / factor)
     return scale * factor, [replace(p, coefficient=p.coefficient * weight) for p in parts]
@@ -256,7 +258,7 @@ def _average(
 ) -> _Average | None:
     """What the parts have in common with an average; at the pole they are `wanted` together."""
     rises: list[tuple[float, Expr | None]] = []
-    far: list[Expr] = []
+    small: list[Expr] = []
     weights: dict[Expr | None, float] = {None: rest}
     for part in parts:
         powers = _powers(part.terms, pole)
@@ -271,14 +273,15 @@ def _average(
         rise = part.summed(powers.weights * powers.slopes * slope)
         rises.append((part.coefficient, rise))
         size = abs_(powers.exponents)
-        far.append(ge(size if part.axes is None else reduce_max(size, axes=part.axes), LARGE))
-    tolerance = 100 * float(jnp.finfo(parts[0].terms.dtype).eps)
+        largest = size if part.axes is None else reduce_max(size, axes=part.axes)
+        small.append(lt(largest, SMALL))
+    tolerance = 8 * float(jnp.finfo(parts[0].terms.dtype).eps)
     missing = {**weights, None: weights[None] - wanted}
     types = {rise.type for _, rise in rises if rise is not None}
     if len(types) != 1 or any(abs(c) > tolerance for c in missing.values()):
         return None
     rise = convert(total(rises, types.pop()), dtype=dtype)
-    return _Average(rise, functools.reduce(or_, far))
+    return _Average(rise, functools.reduce(and_, small))
 
 
 def _powers(e: Expr, pole: Pole) -> _Powers | None:

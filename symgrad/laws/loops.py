@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from symgrad.expr import Expr, Op, item, results
 from symgrad.ops.loops import scan
 from symgrad.ops.sharded import sharded
-from symgrad.walk import Graph, bind, rebuild, substitute, substitute_throughout, topological
+from symgrad.walk import Graph, bind, exchanged, rebuild, substitute, topological
 
 
 def tidy_loops(graph: Graph) -> Graph:
@@ -35,12 +35,8 @@ def merge_loops(graph: Graph) -> Graph:
                 for i, r in enumerate(results(small)):
                     replacement[r] = renamed[places[i]]
                 break
-    if not replacement:
-        return graph
-    origins = dict(graph.origins)
-    # The loop now does the work of the user's line, so it belongs to that line.
-    origins |= {big: origins[small] for small, big in replacement.items() if small in origins}
-    return graph.with_roots(substitute_throughout(graph.roots, replacement), origins)
+    # The loop that stays does the work of the user's line, so it belongs to that line.
+    return exchanged(graph, replacement)
 
 
 def _contained_scan(small: Expr, big: Expr) -> list[int] | None:
