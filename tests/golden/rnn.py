@@ -36,9 +36,12 @@ def value_and_grad_rnn(U, V, W, b, start, inputs, targets):
         return h_2, (h_2, sech_squared(pre_h), h)
 
     _, (states, all_sech_squared, all_h) = lax.scan(step, start, inputs)
-    sub_1 = states @ V - targets
+    # error = states @ params["V"] - targets
+    error = states @ V - targets
 
+    # backward: _, states = lax.scan(step, start, inputs)
     zeros_1 = jnp.zeros((5,), jnp.float32)
+    d_states = error @ V.T
 
     def body(carry, inputs_2):
         d_h, total, total_2, total_3 = carry
@@ -54,10 +57,11 @@ def value_and_grad_rnn(U, V, W, b, start, inputs, targets):
             None,
         )
 
-    (_, total, total_2, total_3), _ = lax.scan(
+    (_, d_W, d_U, d_b), _ = lax.scan(
         body,
         (zeros_1, jnp.zeros((5, 5), jnp.float32), jnp.zeros((5, 3), jnp.float32), zeros_1),
-        (all_sech_squared, all_h, inputs, sub_1 @ V.T),
+        (all_sech_squared, all_h, inputs, d_states),
         reverse=True,
     )
-    return jnp.sum(jnp.square(sub_1)) / 2.0, total_2, states.T @ sub_1, total, total_3
+    d_V = states.T @ error
+    return jnp.sum(jnp.square(error)) / 2.0, d_U, d_V, d_W, d_b
