@@ -132,7 +132,7 @@ def check(cases: Cases, subtests: Any, orders: tuple[str, ...]) -> None:
 
 
 COMPILED_TOGETHER = 8
-"""Functions in one program: more take XLA longer than they would apart."""
+"""Functions in one program; several programs can be tested side by side."""
 
 GROUPS = {
     f"{names[0]} to {names[-1]}": {name: cases[name] for name in names}

@@ -191,7 +191,7 @@ def inverse_of_kronecker(e: Expr) -> Expr | None:
         return _Kronecker(
             inverse(found.first, **params), inverse(found.second, **params)
         ).written_out()
-    # One factor alone may be negative definite; along each axis one is divided by.
+    # Both factors may be negative definite where their product is positive.
     (b,) = right
     n, m = found.first.shape[0], found.second.shape[0]
     columns = math.prod(b.shape[1:])
