@@ -28,6 +28,7 @@ from symgrad.ops import (
     matrix,
     moments,
     norm,
+    odds,
     order,
     pick,
     pointwise,
@@ -175,6 +176,10 @@ def _softmax_slope(mp: Any, e: Expr, x: Array, weights: Array) -> Array:
     return weights * (x - np.sum(weights * x, axis=e.params["axis"], keepdims=True))
 
 
+def _log_softmax_slope(mp: Any, e: Expr, x: Array, weights: Array) -> Array:
+    return x - weights * np.sum(x, axis=e.params["axis"], keepdims=True)
+
+
 def _weights(mp: Any, row: list[Any]) -> list[Any]:
     return [mp.zero] * len(row) if all(v == mp.ninf for v in row) else _softmax(mp, row)
 
@@ -182,6 +187,18 @@ def _weights(mp: Any, row: list[Any]) -> list[Any]:
 def _log_softmax(mp: Any, row: list[Any]) -> list[Any]:
     total = _logsumexp(mp, row)
     return [v - total for v in row]
+
+
+def _log_odds(mp: Any, row: list[Any]) -> list[Any]:
+    return [
+        v - _logsumexp(mp, row[:i] + row[i + 1 :]) if len(row) > 1 else mp.inf
+        for i, v in enumerate(row)
+    ]
+
+
+def _one_minus_softmax(mp: Any, row: list[Any]) -> list[Any]:
+    odds_against = [-v for v in _log_odds(mp, row)]
+    return [value_of(mp, pointwise.logistic, v) for v in odds_against]
 
 
 def _accumulate(op: Op) -> Value:
@@ -383,6 +400,9 @@ ARRAYS: Mapping[Op, Value] = {
     moments.squared_deviations: _squared_deviations,
     **dict.fromkeys((reduce.softmax, entropy.masked_softmax), _by_rows(_softmax)),
     reduce.softmax_slope: _softmax_slope,
+    reduce.log_softmax_slope: _log_softmax_slope,
+    odds.log_odds_op: _by_rows(_log_odds),
+    odds.one_minus_softmax_op: _by_rows(_one_minus_softmax),
     entropy.masked_weights_op: _by_rows(_weights),
     **dict.fromkeys((reduce.log_softmax, entropy.masked_log_softmax), _by_rows(_log_softmax)),
     reduce.cumsum: _accumulate(add),

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 from symgrad.expr import Expr, Op, add, constant, div, sub
+from symgrad.laws.moves import MOVES, moved, unmoved
 from symgrad.laws.polynomials import difference, is_given
 from symgrad.laws.terms import Term, number, terms, total
 from symgrad.ops.differences import (
@@ -20,6 +21,7 @@ from symgrad.ops.differences import (
     root_minus,
 )
 from symgrad.ops.norm import length
+from symgrad.ops.odds import one_minus_softmax_op
 from symgrad.ops.pointwise import (
     abs_,
     arctan,
@@ -43,6 +45,7 @@ from symgrad.ops.pointwise import (
     tan,
     tanh,
 )
+from symgrad.ops.reduce import reduce_max, reduce_min, softmax
 from symgrad.ops.special import igamma, igammac
 from symgrad.ops.tails import ndtr
 from symgrad.ops.waves import cos_of_sum, difference_of_tangents, sin_of_sum
@@ -163,8 +166,12 @@ ONE_LESS: dict[Op, Callable[..., Expr]] = {
     ndtr: lambda x: ndtr(-x),
     igamma: igammac,
     igammac: igamma,
+    softmax: one_minus_softmax_op,
 }
 """1 - f(x) for functions that are 1 somewhere, or tend to it."""
+
+REVERSED = {reduce_max: reduce_min, reduce_min: reduce_max}
+"""1 - max(f) = min(1 - f)"""
 
 LESS_HALF: dict[Op, Callable[[Expr], Expr]] = {
     logistic: lambda x: tanh(x / 2),
@@ -174,6 +181,16 @@ LESS_HALF: dict[Op, Callable[[Expr], Expr]] = {
 
 ODD = (tanh, erf)
 """Functions that are -1, or tend to it, where others of `ONE_LESS` are 1 only."""
+
+
+def _one_less(e: Expr) -> Expr | None:
+    """1 - e, where `e` is such a function, or entries of it."""
+    extremum = e.op in REVERSED
+    moves, function = unmoved(e.args[0] if extremum else e)
+    if function.op not in ONE_LESS:
+        return None
+    found = moved(ONE_LESS[function.op](*function.args, **function.params), moves)
+    return REVERSED[e.op](found, **e.params) if extremum else found
 
 
 def _function(e: Expr | None) -> tuple[Op, float, Expr] | None:
@@ -215,10 +232,10 @@ def _function_and_number(first: Term, second: Term) -> Term | None:
         return None
     if e.op in LESS_HALF and k == -c / 2:
         return c / 2, LESS_HALF[e.op](*e.args)
-    if e.op in ONE_LESS:
-        if k == -c:
-            return -c, ONE_LESS[e.op](*e.args)
-        return (c, ONE_LESS[e.op](-e.args[0])) if k == c and e.op in ODD else None
+    if k == -c and (less := _one_less(e)) is not None:
+        return -c, less
+    if k == c and e.op in ODD:
+        return c, ONE_LESS[e.op](-e.args[0])
     f = _function(e)
     if f is None:
         return None
@@ -246,7 +263,7 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
 
 
 PAIRS = (_function_and_number, _two_functions, _root_and_rest)
-SUBJECTS = (*DIFFERENCES, *ONE_LESS, log1p)
+SUBJECTS = (*DIFFERENCES, *ONE_LESS, *MOVES, *REVERSED, log1p)
 
 
 @rewrites(add, sub, exact=False, protects=PROTECTS)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from symgrad.expr import Expr, Op, add, div, literal_value, mul, sub
-from symgrad.laws.exponential import MOVES, Kind, kind, terms_of_contraction
+from symgrad.laws.exponential import Kind, kind, terms_of_contraction
+from symgrad.laws.moves import moved, unmoved
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.entropy import relative_entropy_op, times_log1p_op, times_log_op
 from symgrad.ops.index import dynamic_slice_op
@@ -29,10 +30,8 @@ def _may_be_zero(x: Expr) -> bool:
 
 def _moves_to_log(e: Expr) -> list[Expr] | None:
     """The nodes from `e` down to a logarithm that only move its entries, and the logarithm."""
-    path = [e]
-    while path[-1].op in MOVES:
-        path.append(path[-1].args[0])
-    return path if path[-1].op in PRODUCTS else None
+    moves, logarithm = unmoved(e)
+    return [*moves, logarithm] if logarithm.op in PRODUCTS else None
 
 
 def _singular_log(e: Expr) -> list[Expr] | None:
@@ -48,10 +47,7 @@ def _singular_log(e: Expr) -> list[Expr] | None:
 def _product(x: Expr, path: list[Expr]) -> Expr:
     """`x` times a logarithm, given as the nodes down to it."""
     op = PRODUCTS[path[-1].op][0]
-    (y,) = path[-1].args
-    for move in reversed(path[:-1]):
-        y = move.op(y, *move.args[1:], **move.params)
-    return op(x, y)
+    return op(x, moved(path[-1].args[0], path[:-1]))
 
 
 @rewrites(mul, exact=False, written_only=True, protects="0 log 0")

@@ -17,11 +17,10 @@ from functools import reduce as fold
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
+from symgrad.laws.moves import MOVES
 from symgrad.laws.terms import are_opposite, squared, terms
-from symgrad.ops import pointwise, reduce, shape, stable, tails
+from symgrad.ops import odds, pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
-from symgrad.ops.index import dynamic_slice_op
-from symgrad.ops.pick import pick
 from symgrad.ops.pointwise import log
 from symgrad.ops.shape import uniform_value
 from symgrad.structure import inferred
@@ -204,16 +203,11 @@ def _always(found: Kind) -> Callable[[Expr, Operands], Kind]:
     return lambda e, operands: found
 
 
-MOVES = (
-    *(shape.broadcast, shape.reshape_op, shape.transpose, shape.slice_, shape.reverse),
-    *(pick, dynamic_slice_op, pointwise.stop_gradient, pointwise.name, pointwise.convert_op),
-)
-"""Operations that commute with functions of single entries, but for how a conversion rounds."""
-
 KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
     **dict.fromkeys(
         (
             *(pointwise.exp, pointwise.exp2, pointwise.logistic, reduce.softmax),
+            odds.one_minus_softmax_op,
             *(pointwise.cosh, stable.sech, pointwise.sech_squared),
             *(pointwise.logistic_slope, pointwise.gaussian, pointwise.erfc, tails.ndtr),
             pointwise.lorentzian,
@@ -225,7 +219,7 @@ KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
         _always(Kind.SIMPLER),
     ),
     **dict.fromkeys((reduce.reduce_prod, reduce.cumprod), _of_power),
-    **dict.fromkeys(MOVES, _first),
+    **dict.fromkeys((*MOVES, reduce.reduce_max, reduce.reduce_min), _first),
     **dict.fromkeys((mul, div), _of_product),
     add: _of_sum,
     sub: _of_difference,

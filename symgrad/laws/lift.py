@@ -129,12 +129,6 @@ def softmax_of_log_softmax(x, axis):
     return softmax(log_softmax(x, axis=axis), axis=axis), softmax(x, axis=axis)
 
 
-@equation(exact=False, protects="0/0 where the weight rounds to 1")
-def softmax_minus_one_over_its_log(x, axis):
-    log_weight = log_softmax(x, axis=axis)
-    return (softmax(x, axis=axis) - 1) / log_weight, expm1(log_weight) / log_weight
-
-
 @equation(exact=False, protects="log of a weight that is 0")
 def log_of_softmax(x, axis):
     return log(softmax(x, axis=axis)), log_softmax(x, axis=axis)

@@ -13,7 +13,6 @@ from functools import reduce as fold
 
 from symgrad.expr import Expr, Op, add, constant, div, mul, neg, sub
 from symgrad.laws.exponential import (
-    MOVES,
     Kind,
     Term,
     doubled_hyperbolic,
@@ -24,10 +23,12 @@ from symgrad.laws.exponential import (
     term,
     terms_of_contraction,
 )
+from symgrad.laws.moves import MOVES
 from symgrad.laws.terms import scaled, total
 from symgrad.ops import pointwise, reduce, shape
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.entropy import xlogy
+from symgrad.ops.odds import log_odds_op, one_minus_softmax_op
 from symgrad.ops.pointwise import abs_, exp, log, log1p, logaddexp, sign, softplus, tanh
 from symgrad.ops.products import log1p_square, log1p_tanh, log_softplus
 from symgrad.ops.reduce import logsumexp
@@ -112,6 +113,7 @@ FUNCTIONS: dict[Op, Callable[..., Expr | None]] = {
     pointwise.exp: lambda e, x: x,
     pointwise.exp2: lambda e, x: x * math.log(2),
     pointwise.logistic: lambda e, x: -softplus(-x),
+    one_minus_softmax_op: lambda e, x: -softplus(log_odds_op(x, **e.args[0].params)),
     pointwise.erfc: lambda e, x: log_erfc_op(x),
     ndtr: lambda e, x: log_ndtr_op(x),
     pointwise.cosh: lambda e, x: log_cosh_op(x),
@@ -141,6 +143,15 @@ def log_of_moved(e: Expr) -> Expr | None:
         return None
     first, *others = x.args
     return x.op(e.op(first), *others, **x.params)
+
+
+@rewrites(log, exact=False)
+def log_of_extremum(e: Expr) -> Expr | None:
+    """log(max(x)) = max(log(x)) for exponentials x"""
+    (x,) = e.args
+    if x.op not in (reduce.reduce_max, reduce.reduce_min) or kind(x) is Kind.PLAIN:
+        return None
+    return x.op(log(*x.args), **x.params) if is_nonnegative(*x.args) else None
 
 
 @rewrites(log, log_abs, exact=False)

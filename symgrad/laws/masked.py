@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from symgrad.expr import Expr, Op, add, captured, div, literal, literal_value, mul, neg, sub
-from symgrad.laws.exponential import MOVES
+from symgrad.laws.moves import MOVES, unmoved
 from symgrad.ops import index, pointwise, reduce, shape
 from symgrad.ops.entropy import (
     masked_log_softmax,
@@ -102,9 +102,7 @@ LOGS = (reduce.log_softmax, reduce.logsumexp, masked_log_softmax)
 def weight_times_masked_log(e: Expr) -> Expr | None:
     """x log_softmax(y) is 0 where x is 0 and y minus infinity"""
     for x, logarithm in (e.args, e.args[::-1]):
-        inner = logarithm
-        while inner.op in MOVES:
-            inner = inner.args[0]
+        _, inner = unmoved(logarithm)
         if inner.op in LOGS and x.op is not literal and is_masked(logarithm):
             return times_masked_op(x, logarithm) if 0.0 in bounds(x) else None
     return None

@@ -45,6 +45,7 @@ from symgrad.ops import (
     matrix,
     moments,
     norm,
+    odds,
     pointwise,
     reduce,
     shape,
@@ -292,6 +293,17 @@ def _softmax_slope(node: Expr, parts: Sequence[Part]) -> Part:
     return _application("softmax'", str(node.params["axis"]), parts)
 
 
+def _log_softmax_slope(node: Expr, parts: Sequence[Part]) -> Part:
+    """What pulls x back through log p, x minus p times the sum of x, also of each row."""
+    x, p = parts[0].within(PRODUCT), parts[1].within(PRODUCT)
+    if node.ndim == 1:
+        return Part(rf"{parts[0].within(SUM)} - {p}{COLUMNS} \, {x}", SUM)
+    if node.ndim == 2 and node.params["axis"] == 1:
+        total = rf"\left({x} \, \mathbf{{1}}{COLUMNS}\right)"
+        return Part(rf"{parts[0].within(SUM)} - {p} \odot {total}", SUM)
+    return _application("log\\,softmax'", str(node.params["axis"]), parts)
+
+
 def _norm(node: Expr, parts: Sequence[Part]) -> Part:
     rank, axes = node.args[0].ndim, node.params["axes"]
     length = rf"\left\Vert {parts[0].text} \right\Vert"
@@ -414,7 +426,10 @@ FORMULAS: Mapping[Op, Formula] = {
     reduce.reduce_min: _over(r"\min"),
     reduce.softmax: _along("softmax"),
     reduce.softmax_slope: _softmax_slope,
+    reduce.log_softmax_slope: _log_softmax_slope,
     reduce.log_softmax: _along(r"log\,softmax"),
+    odds.one_minus_softmax_op: _along(r"(1 - softmax)"),
+    odds.log_odds_op: _along(r"log\,odds\,softmax"),
     reduce.logsumexp: _along("logsumexp"),
     companions.logsumexp: _along("logsumexp"),
     entropy.masked_softmax: _along("softmax"),

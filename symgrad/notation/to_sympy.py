@@ -318,7 +318,12 @@ MOVED = frozenset(
         *(literal, captured, item, shape.broadcast, shape.reshape_op, shape.transpose),
         *(shape.slice_, shape.reverse, shape.concatenate, shape.pad, shape.iota, norm.norm),
         *(contract.einsum_op, matrix.tril, matrix.triu, matrix.eye, reduce.one_hot),
-        *(reduce.softmax_slope, moments.centered, moments.squared_deviations),
+        *(
+            reduce.softmax_slope,
+            reduce.log_softmax_slope,
+            moments.centered,
+            moments.squared_deviations,
+        ),
     }
 )
 """Operations that work with expressions as they do with numbers."""

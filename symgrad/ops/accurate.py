@@ -36,6 +36,15 @@ def softmax_slope(x, weights, axis):
     return weights * (x - jnp.sum(weights * x, axis, keepdims=True))
 
 
+def log_softmax_slope(x, weights, axis):
+    """x - weights * sum(x), also where one weight has rounded to 1.
+
+    The differences add up to zero, so that their sum is what rounding took from that one.
+    """
+    x = x - weights * jnp.sum(x, axis, keepdims=True)
+    return x - weights * jnp.sum(x, axis, keepdims=True)
+
+
 def difference_of_squares(x, y):
     """x**2 - y**2, also where both are nearly equal."""
     return (x - y) * (x + y)

@@ -30,6 +30,7 @@ from symgrad.ops import (
     moments,
     monoid,
     norm,
+    odds,
     order,
     pick,
     placement,
@@ -54,9 +55,9 @@ from symgrad.ops import (
 FAMILIES = (
     *(expr, assume, batch, branch, calls, checkpoint, collectives, companions, contract, conv),
     *(cumulative, differences, distances, entropy, fft, index, inverse, limit, linalg, loops),
-    *(matrix, moments, monoid, norm, order, pick, placement, pointwise, products, ragged),
-    *(random, reduce, shape, sharded, shares, solve, special, spectral, stable, tails, varying),
-    *(waves, window),
+    *(matrix, moments, monoid, norm, odds, order, pick, placement, pointwise, products),
+    *(ragged, random, reduce, shape, sharded, shares, solve, special, spectral, stable),
+    *(tails, varying, waves, window),
 )
 
 NAMESAKES: Mapping[str, Op] = {

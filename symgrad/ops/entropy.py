@@ -22,7 +22,12 @@ from symgrad.ops.pointwise import (
     logistic,
     select,
 )
-from symgrad.ops.reduce import inner_product, last_axis_as_minus_one, softmax_slope
+from symgrad.ops.reduce import (
+    inner_product,
+    last_axis_as_minus_one,
+    log_softmax_cotangent,
+    softmax_slope,
+)
 from symgrad.ops.shape import expand, reduce_sum
 
 
@@ -158,8 +163,7 @@ def _weights_jacobian(g: Expr, y: Expr, x: Expr) -> Expr:
 
 def _log_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     axis = y.params["axis"]
-    total = expand(reduce_sum(g, axes=(axis,)), (axis,), x.shape)
-    return (g - masked_weights_op(x, axis=axis) * total,)
+    return (log_softmax_cotangent(g, x, masked_weights_op(x, axis=axis), axis),)
 
 
 def _log_push(t: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:

@@ -20,6 +20,7 @@ from symgrad.ops.shape import (
     reduced_type,
     slice_,
 )
+from symgrad.walk import topological
 
 __all__ = ["reduce_sum"]
 
@@ -264,10 +265,55 @@ softmax = Op(
 )
 
 
+def off_share(x: Expr, weights: Expr, axis: int) -> Expr:
+    return x - weights * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
+
+
+def _log_slope_pullback(g: Expr, y: Expr, x: Expr, weights: Expr) -> tuple[Expr, Expr]:
+    axis = y.params["axis"]
+    total = expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
+    return _off_mean(g, weights, axis), -(g * total)
+
+
+def _log_slope_push(tangents: tuple[Expr | None, ...], y: Expr, x: Expr, weights: Expr) -> Expr:
+    axis = y.params["axis"]
+    moved, shifted = tangents
+    along = None if moved is None else log_softmax_slope(moved, weights, axis=axis)
+    if shifted is None:
+        assert along is not None
+        return along
+    turned = shifted * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
+    return -turned if along is None else along - turned
+
+
+log_softmax_slope = Op(
+    "log_softmax_slope",
+    lambda x, weights, *, axis: x,
+    lambda e: f"log_softmax_slope(x, y, axis={last_axis_as_minus_one(e)})",
+    Custom(_log_slope_pullback, _log_slope_push, rows=True),
+    params=("axis",),
+    flops=lambda e: 6 * e.type.size,
+    helpers=(accurate.log_softmax_slope,),
+)
+"""x - q Σ x for q whose entries along an axis add up to one, or are all zero.
+
+What pulls x back through log(q) for q = softmax(z); where one of q is nearly 1 it is small.
+"""
+
+
+def log_softmax_cotangent(g: Expr, z: Expr, weights: Expr, axis: int) -> Expr:
+    """g - q Σ g, the pullback of log(q) for q = softmax(z).
+
+    For targets, which do not depend on z, that is the q - p of the textbooks.
+    """
+    if z in topological([g]):
+        return log_softmax_slope(g, weights, axis=axis)
+    return off_share(g, weights, axis)
+
+
 def _log_softmax_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
     axis = y.params["axis"]
-    total = reduce_sum(g, axes=(axis,))
-    return (g - softmax(x, axis=axis) * expand(total, (axis,), x.shape),)
+    return (log_softmax_cotangent(g, x, softmax(x, axis=axis), axis),)
 
 
 log_softmax = Op(

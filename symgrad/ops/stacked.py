@@ -16,7 +16,7 @@ from symgrad.ops.index import dynamic_slice_op, dynamic_update_slice_op, gather_
 from symgrad.ops.indexing import Indexing
 from symgrad.ops.matrix import tril, triu
 from symgrad.ops.pointwise import select
-from symgrad.ops.reduce import cumsum, inner_product, softmax_slope
+from symgrad.ops.reduce import cumsum, inner_product, log_softmax_slope, off_share, softmax_slope
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
@@ -111,7 +111,7 @@ def _is_linear(node: Expr, varying: Set[Expr]) -> bool:
         return False
     if node.op in (mul, einsum_op):
         return len(moving) == 1
-    if node.op in (div, softmax_slope):
+    if node.op in (div, softmax_slope, log_softmax_slope):
         return moving == [0]
     if node.op is select:
         return 0 not in moving and len(moving) == 2
@@ -218,6 +218,11 @@ def _softmax_slope(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Sha
     return weights * (x - inner_product(weights, x, node.params["axis"] + len(lead)))
 
 
+def _log_softmax_slope(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shape) -> Expr:
+    x, weights = xs
+    return off_share(x, weights, node.params["axis"] + len(lead))
+
+
 def _matrices(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shape) -> Expr:
     return node.op(*xs, **node.params)
 
@@ -251,6 +256,7 @@ def _moving_slice(node: Expr, xs: list[Expr], others: Sequence[Expr], lead: Shap
 JOINT: dict[Op, int] = {
     concatenate: 0,
     softmax_slope: 0,
+    log_softmax_slope: 0,
     scatter_add: 2,
     dynamic_update_slice_op: 2,
 }
@@ -267,6 +273,7 @@ RULES: dict[Op, Rule] = {
     concatenate: _along_axis,
     cumsum: _along_axis,
     softmax_slope: _softmax_slope,
+    log_softmax_slope: _log_softmax_slope,
     tril: _matrices,
     triu: _matrices,
     gather_op: _windows,

@@ -25,6 +25,10 @@ TRAPS = (
     Trap("logaddexp curvature", lambda x: jnp.logaddexp(x, 2.0), 42.0, order="hvp", tangent=1.0),
     Trap("softmax, curvature", lambda x: jax.nn.softmax(x)[0], (30.0, 0.0), order="hvp"),
     Trap("confident cross entropy", lambda x: -jax.nn.log_softmax(x)[0], (40.0, 0.0, 1.0)),
+    Trap("unlikelihood", lambda x: -jnp.log(1 - jax.nn.softmax(x)[0]), (200.0, 0.0, 1.0)),
+    Trap("doubt", lambda x: 1 - jax.nn.softmax(x)[1], (0.0, 40.0, 1.0)),
+    Trap("Gini's impurity", lambda x: 1 - jnp.sum(jax.nn.softmax(x) ** 2), (40.0, 0.0, 1.0)),
+    Trap("log of the largest", lambda x: jnp.log(jnp.max(jax.nn.softmax(x))), (0.0, 40.0, 1.0)),
     Trap(
         "attention to one",
         lambda x: jax.nn.softmax(x) @ like(x, (1.0, 2.0, 4.0)),
