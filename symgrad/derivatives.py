@@ -16,7 +16,7 @@ import numpy as np
 
 from symgrad.arguments import structure
 from symgrad.derive import Slot, pullback, pushforward
-from symgrad.errors import ArgumentError, Frame, OutputError
+from symgrad.errors import ArgumentError, Frame, NoDerivativeError, OutputError
 from symgrad.expr import Expr, Type
 from symgrad.jacobian import forward_jacobian, reverse_jacobian, second_derivative_sum
 from symgrad.ops.pointwise import convert
@@ -163,11 +163,12 @@ def jacobian_matrix(
         backwards = _shorter_backwards(outputs, sources) if reverse is None else reverse
         origins, made = dict(problem.graph.origins), {}
         like_input = reverse is None or reverse
-        if backwards:
-            blocks = [reverse_jacobian(o, sources, origins, made) for o in outputs]
-        else:
-            columns = [forward_jacobian(outputs, s, origins, made) for s in sources]
-            blocks = [[c[i] for c in columns] for i in range(len(outputs))]
+        try:
+            blocks = _jacobian_blocks(outputs, sources, backwards, origins, made)
+        except NoDerivativeError:
+            if backwards or reverse is not None:
+                raise
+            blocks = _jacobian_blocks(outputs, sources, True, origins, made)
         types = [_block_type(o, s, like_input) for o in outputs for s in sources]
         found = [
             zeros(t) if b is None else convert(b, dtype=t.dtype, weak=b.type.weak)
@@ -190,6 +191,20 @@ def jacobian_matrix(
         return Derived([*found, *aux], [*types, *aux_types], rebuild, made, rows=rows)
 
     return build
+
+
+def _jacobian_blocks(
+    outputs: Sequence[Expr],
+    sources: Sequence[Expr],
+    backwards: bool,
+    origins: Origins,
+    made: Origins,
+) -> list[Any]:
+    """For each output, its derivatives in each source."""
+    if backwards:
+        return [reverse_jacobian(o, sources, origins, made) for o in outputs]
+    columns = [forward_jacobian(outputs, s, origins, made) for s in sources]
+    return [[c[i] for c in columns] for i in range(len(outputs))]
 
 
 def hessian_matrix(*, has_aux: bool, holomorphic: bool) -> Transformation:

@@ -37,6 +37,7 @@ from symgrad.walk import (
     Graph,
     Origin,
     Origins,
+    dependents,
     mark,
     rebuild,
     rewritten,
@@ -332,10 +333,29 @@ def _twice_pulled_back(node: Expr, tangents: tuple[Slot, ...]) -> Any:
     live = [(c, fresh(c.type), t) for c, t in pairs if c is not None and t is not None]
     sources = [c for c in cotangents if c is not None]
     found = pullback([c for c, _, _ in live], [s for _, s, _ in live], sources)
+    if isinstance(fact, Nested) and _depends(found, [c for c, _, _ in live], sources):
+        raise NoDerivativeError(
+            "forward mode needs the transpose of the function's `custom_vjp` rule, which is not "
+            "linear in the cotangent",
+            fix="use reverse mode (sg.grad, sg.vjp, sg.jacrev; for second derivatives sg.hessian "
+            "or sg.hvp), or give the function a jax.custom_jvp rule",
+        )
     stands_for |= {seed: t for _, seed, t in live}
     placed = iter(_in_place(found, sources, stands_for))
     pushed = tuple(None if c is None else next(placed) for c in cotangents)
     return pushed if several else pushed[0]
+
+
+def _depends(found: Sequence[Slot], pulled: Sequence[Expr], sources: Sequence[Expr]) -> bool:
+    """Whether the transpose of a pullback depends on the cotangent, as no linear map's does.
+
+    That of a loop may mention a cotangent that the loop carries, and is not asked.
+    """
+    moving = dependents(topological(pulled), sources)
+    if any(isinstance(n.op.derivative, Nested) for n in moving):
+        return False
+    mentioned = topological([f for f in found if f is not None])
+    return not set(sources).isdisjoint(mentioned)
 
 
 def _apart(node: Expr) -> tuple[Expr, dict[Expr, Expr]]:

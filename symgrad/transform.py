@@ -32,7 +32,15 @@ from symgrad.compile import Executable, compile_program
 from symgrad.derive import refuse_effects
 from symgrad.emit.names import identifier
 from symgrad.emit.source import emit
-from symgrad.errors import ArgumentError, NoDerivativeError, OutputError, SymgradError
+from symgrad.errors import (
+    ArgumentError,
+    NoDerivativeError,
+    OutputError,
+    SymgradError,
+    TracingError,
+    TracingIndexError,
+    TracingValueError,
+)
 from symgrad.expr import Expr, Type, fresh
 from symgrad.graph import Graph
 from symgrad.kept import keep, release
@@ -229,6 +237,7 @@ class Transformed:
         if extra:
             self.__signature__ = _with_extra(fun, EXTRA_NAMES[name][:extra])
         self._plans: dict[Any, Plan] = {}
+        self._static_kinds: Kinds = ()
         self._lock = threading.RLock()
         self._dispatch = None if self._takes_values else self._dispatched()
 
@@ -253,9 +262,12 @@ class Transformed:
         return release(found) if self.has_aux else found
 
     def _run(self, args: Any, kwargs: Any) -> Any:
-        if self._dispatch is not None:
+        if self._dispatch is not None and not self._static_kinds:
             try:
                 return self._dispatch(*args, **kwargs)
+            except TRACING_ERRORS:
+                if self._wider((), args, kwargs) is None:
+                    raise
             except SymgradError:
                 raise
             except (TypeError, ValueError):
@@ -369,12 +381,43 @@ class Transformed:
         return static, kept, {k: v for k, v in kwargs.items() if k not in self.static_argnames}
 
     def _plan(self, static: Any, args: Any, kwargs: Any) -> tuple[Plan, list[Any]]:
-        """The program for a call, and the leaves it takes."""
+        """The program for a call, and the leaves it takes.
+
+        Python's integers and truth values are traced as `jax.jit` does it, so that a step count
+        needs no new program. Where the function wants their values they are static, as
+        `jax.grad` has them: the truth values if that is enough, else all.
+        """
+        whole = self._static_kinds
+        while True:
+            try:
+                found = self._plan_of_kept(static, *self._without_numbers(whole, args, kwargs))
+            except TRACING_ERRORS:
+                wider = self._wider(whole, args, kwargs)
+                if wider is None:
+                    raise
+                whole = wider
+            else:
+                self._static_kinds = whole
+                return found
+
+    def _without_numbers(self, kinds: Kinds, args: Any, kwargs: Any) -> Any:
+        """The arguments with Python's numbers of these kinds kept aside."""
+        return self._kept(args, kwargs, lambda leaf: isinstance(leaf, kinds))
+
+    def _wider(self, kinds: Kinds, args: Any, kwargs: Any) -> Kinds | None:
+        """More kinds of Python's numbers, if there are such among what is not differentiated."""
+        for wider in STATIC_KINDS[STATIC_KINDS.index(kinds) + 1 :]:
+            kept = self._without_numbers(wider, args, kwargs)
+            if len(jax.tree.leaves(kept)) < len(jax.tree.leaves((args, kwargs))):
+                return wider
+        return None
+
+    def _plan_of_kept(self, static: Any, args: Any, kwargs: Any) -> tuple[Plan, list[Any]]:
         leaves, tree = jax.tree.flatten((args, kwargs))
         try:
             types = tuple(map(type_of, leaves))
         except TypeError:
-            args, kwargs = self._kept(args, kwargs)
+            args, kwargs = self._kept(args, kwargs, _is_no_array)
             leaves, tree = jax.tree.flatten((args, kwargs))
             types = describe(args, kwargs, self._names(args), self.extra).types
         key = (tree, types, tuple(map(home_of, leaves)), static, context())
@@ -391,14 +434,14 @@ class Transformed:
                     self._remember(key, plan)
         return plan, leaves
 
-    def _kept(self, args: Any, kwargs: Any) -> Any:
-        """The arguments with what is no array kept aside, where nothing is differentiated."""
+    def _kept(self, args: Any, kwargs: Any, which: Callable[[Any], bool]) -> Any:
+        """The arguments with some leaves kept aside, where nothing is differentiated."""
         if self.name == "jit":
             return args, kwargs
         numbers = resolve_argnums(self.argnums, len(args) - self.extra, self.name)
         fixed = {*range(self.extra), *(n + self.extra for n in numbers)}
-        kept = (a if i in fixed else keep(a, _is_no_array) for i, a in enumerate(args))
-        return tuple(kept), keep(kwargs, _is_no_array)
+        kept = (a if i in fixed else keep(a, which) for i, a in enumerate(args))
+        return tuple(kept), keep(kwargs, which)
 
     def _remember(self, key: Any, plan: Plan) -> None:
         """Keep a plan; one that is traced anew each time keeps the latest only."""
@@ -567,6 +610,13 @@ class Transformed:
         wrt = f" with respect to {', '.join(names)}" if names else ""
         return f"{self.name} of `{of}`{wrt}."
 
+
+TRACING_ERRORS = (TracingError, TracingValueError, TracingIndexError)
+
+Kinds = tuple[type, ...]
+
+STATIC_KINDS: tuple[Kinds, ...] = ((), (bool,), (bool, int))
+"""Which of Python's numbers are static, one after another as far as a function needs it."""
 
 CLEARLY = 0.95
 """Another way than the first is taken if it costs less than this part of it."""

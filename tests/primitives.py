@@ -206,6 +206,7 @@ ENTRYWISE = (
     maps("igammac", lax.igammac, positive, positive),
     maps("imag", lax.imag, normal, dtypes=COMPLEX),
     maps("integer_pow", lambda x: lax.integer_pow(x, 3), several, about="3", dtypes=NUMBERS),
+    maps("integer_pow", lambda x: lax.integer_pow(x, 0), several, about="0", dtypes=NUMBERS),
     maps("integer_pow", lambda x: lax.integer_pow(x, -2), several, about="-2", dtypes=FIELD),
     maps("is_finite", lax.is_finite, normal),
     maps("le", lax.le, normal, normal, dtypes=(*FLOATS, *INTEGERS)),

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from together import agree
 
 import symgrad as sg
 from symgrad.transform import Transformed
@@ -897,6 +898,40 @@ def test_differentiated_arguments_are_arrays():
             by.grad(apply)(jnp.sin, {"w": X}, X)
         with pytest.raises(TypeError, match="str"):
             by.jit(lambda x, name: x)(X, "name")
+
+
+@pytest.mark.parametrize(
+    ("fun", "others"),
+    [
+        (lambda w, train: jnp.sum(w**2) if train else jnp.sum(w), (True, False)),
+        (lambda w, n: jnp.sum(w[:n] ** 2), (2, 3)),
+        (lambda w, n: sum(jnp.sum(w**i) for i in range(n)), (1, 3)),
+        (lambda w, axis: jnp.sum(jnp.max(w[None] * w[:, None], axis=axis)), (0, 1)),
+        (lambda w, n: jnp.sum(w[:2].reshape(n, -1) @ jnp.ones((2 // n, n))), (1, 2)),
+    ],
+    ids=["flag", "slice", "range", "axis", "shape"],
+)
+@pytest.mark.parametrize("by", ["grad", "value_and_grad", "jacfwd", "hessian"])
+def test_numbers_of_python_have_values_where_the_function_needs_them(fun, others, by):
+    w = np.array([1.0, 2.0, 4.0, 3.0], np.float32)
+    ours, theirs = getattr(sg, by)(fun), getattr(jax, by)(fun)
+    for other in others:
+        agree(ours(w, other), theirs(w, other), 1e-6)
+        agree(jax.jit(lambda w, other=other: ours(w, other))(w), theirs(w, other), 1e-6)
+
+
+def test_a_step_count_needs_no_new_program():
+    traced = []
+
+    def loss(w, train, step):
+        traced.append((train, step))
+        return jnp.sum(w**2) / (1 + step) if train else jnp.sum(w)
+
+    slope = sg.grad(loss)
+    for step in range(4):
+        agree(slope(X, True, step), jax.grad(loss)(X, True, step), 1e-6)
+    counted = [t for t in traced if not isinstance(t[1], int)]
+    assert len(counted) < 4
 
 
 def test_auxiliary_output_may_be_anything():

@@ -334,3 +334,29 @@ def test_a_rule_for_a_function_of_a_random_key():
     loss = lambda x, key: jnp.sum(noisy(x, key))  # noqa: E731
     args = X.astype(np.float32), jax.random.key(1)
     agree(sg.grad(loss)(*args), jax.grad(loss)(*args), 1e-6)
+
+
+@jax.custom_vjp
+def with_clipped_gradient(x):
+    return x
+
+
+with_clipped_gradient.defvjp(lambda x: (x, None), lambda _, g: (jnp.clip(g, -0.5, 0.5),))
+
+
+def squared(x):
+    return with_clipped_gradient(3 * x) ** 2
+
+
+def test_a_rule_that_is_not_linear_is_kept_by_reverse_mode():
+    args = X.astype(np.float32)
+    for of_sg, of_jax in ((sg.jacobian, jax.jacobian), (sg.jacrev, jax.jacrev)):
+        agree(of_sg(squared)(args), of_jax(squared)(args), 1e-6)
+    wide = lambda x: jnp.stack([squared(x), -squared(x)])  # noqa: E731
+    agree(sg.jacobian(wide)(np.float32(0.7)), jax.jacobian(wide)(np.float32(0.7)), 1e-6)
+
+
+@pytest.mark.parametrize("transformed", [sg.jacfwd(squared), sg.laplacian(squared)], ids=repr)
+def test_forward_mode_does_not_know_the_transpose_of_a_rule_that_is_not_linear(transformed):
+    with pytest.raises(sg.NoDerivativeError, match="not linear in the cotangent"):
+        transformed(X.astype(np.float32))

@@ -29,7 +29,6 @@ from symgrad.expr import (
     Type,
     add,
     broadcast_types,
-    constant,
     div,
     elementwise_type,
     literal_value,
@@ -39,7 +38,7 @@ from symgrad.expr import (
     sub,
 )
 from symgrad.ops import accurate
-from symgrad.ops.shape import dtype_source, reduce_sum
+from symgrad.ops.shape import dtype_source, full, reduce_sum
 
 __all__ = ["add", "div", "mul", "neg", "sub"]
 
@@ -393,7 +392,7 @@ def integer_power(x: Expr, exponent: int) -> Expr:
     """`x**exponent` for a Python integer, in its simplest form."""
     match exponent:
         case 0:
-            return constant(1, x.dtype)
+            return full(1, x.type)
         case 1:
             return x
         case 2:
