@@ -178,10 +178,11 @@ def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(fun, "__name__", "the function")
-        named = f" arguments and {', '.join(sorted(kwargs))}" if kwargs else " arguments"
+        count = f"{len(args)} positional argument{'s' if len(args) != 1 else ''}"
+        named = f" and {', '.join(sorted(kwargs))}" if kwargs else ""
         raise ArgumentError(
-            f"`{name}` takes ({_parameters(signature)}), but was called with {len(args)} "
-            f"positional{named}: {error}",
+            f"`{name}` takes ({_parameters(signature)}), but was called with {count}{named}: "
+            f"{error}",
             frame=definition(fun),
             fix="call the transformed function like the function itself",
         ) from None

@@ -26,6 +26,9 @@ from symgrad.tracing import definition
 from symgrad.transform import Derived, Problem, Transformation
 from symgrad.walk import UNKNOWN, Graph, Origin, Origins
 
+OF_INTEGERS = ("grad", "value_and_grad", "jacrev")
+"""Transformations that have the option `allow_int`."""
+
 
 def value(problem: Problem, *, has_aux: bool = False) -> Derived:
     """The function itself."""
@@ -474,12 +477,13 @@ def _check_inputs(problem: Problem, *, holomorphic: bool, allow_int: bool) -> No
                 fix=f"pass `{path}` as a complex number, or leave holomorphic=True out",
             )
         if not source.type.inexact and not allow_int:
+            allowed = ", or pass allow_int=True" if problem.name in OF_INTEGERS else ""
             raise ArgumentError(
                 f"{problem.name} differentiates in floating-point inputs, "
                 f"but `{path}` is {source.type}",
                 frame=definition(problem.fun),
                 fix=f"pass `{path}` as a float (1.0, x.astype(jnp.float32)), or leave it out "
-                "of argnums",
+                f"of argnums{allowed}",
             )
 
 

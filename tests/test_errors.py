@@ -308,7 +308,10 @@ MISTAKES = {
         lowered_grad(converting, 1.0), sg.TracingError, ("value", "float32[]"), at="float(x)"
     ),
     "range()": Mistake(
-        lowered_grad(counting, 1.0, 3), sg.TracingError, ("value", "int32[]"), at="range(n)"
+        lowered_grad(counting, 1.0, np.int32(3)),
+        sg.TracingError,
+        ("value", "int32[]"),
+        at="range(n)",
     ),
     "np.sin": Mistake(
         lowered_grad(with_numpy, 1.0), sg.TracingError, ("NumPy", "jax.numpy"), at="np.sin(x)"

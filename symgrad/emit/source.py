@@ -84,17 +84,30 @@ def emit(graph: Graph, name: str, about: str = "") -> Program:
     body = writer.function_body(graph, order, graph.outputs)
     header = _signature(name, parameters)
     doc = _docstring(about or name, parameters, [*graph.inputs, *constants])
-    helpers = [textwrap.dedent(inspect.getsource(h)).rstrip() for h in writer.helpers]
-    definitions = [*helpers, "\n".join([*header, *doc, *body])]
+    definitions = _with_helpers("\n".join([*header, *doc, *body]), list(writer.helpers))
     text = "\n\n\n".join([_imports(definitions), *definitions]).lstrip() + "\n"
     arrays = tuple(c.params["array"] for c in constants)
     foreign = {**writer.foreign, **{n: o.value for o, n in objects.items()}}
     return Program(text, name, arrays, foreign)
 
 
+def _with_helpers(definition: str, helpers: Sequence[Callable[..., Any]]) -> list[str]:
+    """A definition after the helpers that it calls; each comes after those that it calls."""
+    found, used = [definition], _names_in(definition)
+    for helper in reversed(helpers):
+        if helper.__name__ in used:
+            found.append(textwrap.dedent(inspect.getsource(helper)).rstrip())
+            used |= _names_in(found[-1])
+    return found[::-1]
+
+
+def _names_in(definition: str) -> set[str]:
+    return {n.id for n in ast.walk(ast.parse(definition)) if isinstance(n, ast.Name)}
+
+
 def _imports(definitions: Sequence[str]) -> str:
     """The import statements that the definitions need."""
-    used = {n.id for d in definitions for n in ast.walk(ast.parse(d)) if isinstance(n, ast.Name)}
+    used = set[str]().union(*map(_names_in, definitions))
     return "\n".join(line for name, line in IMPORTS.items() if name in used)
 
 

@@ -36,9 +36,12 @@ def _type(aval: Any) -> str:
     return f"{short}[{','.join(map(str, aval.shape))}]"
 
 
-def recipe(fun: Any, transform: str, argnums: Any, args: Sequence[Any]) -> str:
+def recipe(fun: Any, transform: str, argnums: Any, args: Sequence[Any]) -> str | None:
     """The command that writes the program again, for a function that can be imported."""
-    where = f"{getattr(fun, '__module__', '')}:{getattr(fun, '__qualname__', '')}"
+    module, name = getattr(fun, "__module__", None), getattr(fun, "__qualname__", "<object>")
+    if not module or module == "__main__" or "<" in name:
+        return None
+    where = f"{module}:{name}"
     options = [f"--transform {transform}"]
     if argnums not in ((), 0):
         numbers = [argnums] if isinstance(argnums, int) else argnums
@@ -53,13 +56,13 @@ def _quoted(text: str) -> str:
 
 
 def write_module(
-    text: str, about: str, again: str, foreign: Sequence[str], path: str | os.PathLike[str]
+    text: str, about: str, again: str | None, foreign: Sequence[str], path: str | os.PathLike[str]
 ) -> None:
     """Write a program to `path`, which has the old contents or all of the new ones.
 
     Args:
         about: what it computes.
-        again: the command that writes it.
+        again: the command that writes it, if there is one.
         foreign: names in the text that stand for objects, which a file cannot hold.
 
     Raises:
@@ -74,8 +77,10 @@ def write_module(
     notes = [f"Written by symgrad {version('symgrad')} for jax {jax.__version__}; needs JAX alone."]
     if wide:
         notes.append('Its arrays have 64 bits: jax.config.update("jax_enable_x64", True) first.')
-    recipe = f"    {_printable(again)} -o {_printable(Path(path).name)}"
-    lines = [_printable(about), "", *notes, "To write it again:", "", recipe]
+    lines = [_printable(about), "", *notes]
+    if again is not None:
+        command = f"    {_printable(again)} -o {_printable(Path(path).name)}"
+        lines += ["To write it again:", "", command]
     # Names of functions, keys and files may be anything: nothing in them ends the docstring.
     said = "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     with replacing(Path(path)) as file:

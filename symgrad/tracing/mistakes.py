@@ -59,7 +59,27 @@ ADVICE: tuple[Advice, ...] = (
 )
 """What each of JAX's error classes means, and what to do."""
 
-FITS = "shapes and dtypes are above: reshape, transpose or convert an operand so that they fit"
+FIXES = (
+    (
+        r"concrete value|static start/stop|must be static",
+        "shapes, sizes and bounds are known when compiling: pass them as integers of Python, "
+        "not as arrays",
+    ),
+    (
+        r"keyword argument|positional argument|required argument",
+        "call the function with the arguments that it takes",
+    ),
+    (
+        r"shape|dtype|dimension|broadcast|rank|size|axis|axes|float|int\b|array",
+        "shapes and dtypes are above: reshape, transpose or convert an operand so that they fit",
+    ),
+)
+"""What to do, by what JAX's message speaks of."""
+
+OTHERWISE = "the function itself raises this, also without symgrad: call it alone with these types"
+
+ABOUT_JAX = re.compile(r"^(The error occurred while tracing|If using `jit`)|static_argnums")
+"""Lines of JAX's messages about the trace, which is not the user's."""
 
 
 def explained(error: Exception) -> SymgradError | None:
@@ -67,12 +87,15 @@ def explained(error: Exception) -> SymgradError | None:
     frame, live = user_frame(error) or (None, None)
     for kind, what, fix in ADVICE:
         if isinstance(error, kind):
-            values = _operands(frame, live) + _mentioned(error)
-            return _as_class(error)(what + values, frame=frame, fix=fix)
+            values = _operands(frame, live)
+            values += [m for m in _mentioned(error) if not any(v.endswith(m) for v in values)]
+            return _as_class(error)(what + _aside(values), frame=frame, fix=fix)
     if frame is None or not isinstance(error, TypeError | ValueError | IndexError):
         return None
-    what = "\n".join(line for line in str(error).splitlines() if line.strip())[:500]
-    return _as_class(error)(what + _operands(frame, live), frame=frame, fix=FITS)
+    told = [line for line in str(error).splitlines() if line.strip()]
+    what = "\n".join(line for line in told if not ABOUT_JAX.search(line))[:500]
+    fix = next((fix for pattern, fix in FIXES if re.search(pattern, what)), OTHERWISE)
+    return _as_class(error)(what + _aside(_operands(frame, live)), frame=frame, fix=fix)
 
 
 def _as_class(error: Exception) -> type[SymgradError]:
@@ -82,24 +105,27 @@ def _as_class(error: Exception) -> type[SymgradError]:
     return TracingValueError if isinstance(error, ValueError) else TracingError
 
 
-def _mentioned(error: Exception) -> str:
+def _aside(values: list[str]) -> str:
+    return f" ({', '.join(values)})" if values else ""
+
+
+def _mentioned(error: Exception) -> list[str]:
     """The first type that JAX's message names."""
     found = re.search(r"\b[a-z]+\d*\[[\d,]*\]", str(error))
-    return f" ({found.group()})" if found else ""
+    return [found.group()] if found else []
 
 
-def _operands(frame: Frame | None, live: FrameType | None) -> str:
+def _operands(frame: Frame | None, live: FrameType | None) -> list[str]:
     """The arrays that the user's expression names, with their types."""
     if frame is None or live is None:
-        return ""
+        return []
     try:
         tree = ast.parse(frame.expression.strip(), mode="eval")
     except SyntaxError:
-        return ""
+        return []
     names = dict.fromkeys(n.id for n in ast.walk(tree) if isinstance(n, ast.Name))
     values = {n: live.f_locals.get(n, live.f_globals.get(n)) for n in names}
-    arrays = [f"`{n}` is {_type_name(v)}" for n, v in values.items() if _is_array(v)]
-    return f" ({', '.join(arrays)})" if arrays else ""
+    return [f"`{n}` is {_type_name(v)}" for n, v in values.items() if _is_array(v)]
 
 
 def _is_array(value: Any) -> bool:
