@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from symgrad import cost, report, walk
+from symgrad import cost, progress, report, walk
 from symgrad.arguments import (
     Arguments,
     check_call,
@@ -258,7 +258,10 @@ class Transformed:
         return jax.jit(run, donate_argnums=self.donate_argnums, keep_unused=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = self._run(args, kwargs)
+        try:
+            found = self._run(args, kwargs)
+        finally:
+            progress.done()
         return release(found) if self.has_aux else found
 
     def _run(self, args: Any, kwargs: Any) -> Any:
@@ -354,11 +357,17 @@ class Transformed:
             >>> "module" in sg.grad(jnp.sin).lower(1.0).as_text()
             True
         """
-        plan, leaves = self._plan(*self._without_static(args, kwargs))
+        plan, leaves = self._shown_plan(args, kwargs)
         return plan.executable.jitted.lower(*leaves)
 
     def _plan_for(self, args: Any, kwargs: Any) -> Plan:
-        return self._plan(*self._without_static(args, kwargs))[0]
+        return self._shown_plan(args, kwargs)[0]
+
+    def _shown_plan(self, args: Any, kwargs: Any) -> tuple[Plan, list[Any]]:
+        try:
+            return self._plan(*self._without_static(args, kwargs))
+        finally:
+            progress.done()
 
     def _without_static(self, args: Any, kwargs: Any) -> tuple[Any, Any, Any]:
         """Static values, and the arguments with None in their places."""
@@ -432,6 +441,7 @@ class Transformed:
                 if plan is None:
                     plan = self._compile(*(traced or self._trace(static, args, kwargs)))
                     self._remember(key, plan)
+                    progress.now("XLA")
         return plan, leaves
 
     def _kept(self, args: Any, kwargs: Any, which: Callable[[Any], bool]) -> Any:
@@ -463,6 +473,7 @@ class Transformed:
         arguments = describe(args, kwargs, self._names(args), self.extra)
         first = arguments.count(range(self.extra))
         own_tree = jax.tree.structure((own_args, kwargs))
+        progress.now("trace")
         traced = trace(
             fun,
             own_tree,
@@ -474,6 +485,7 @@ class Transformed:
 
     def _compile(self, arguments: Arguments, traced: Traced) -> Plan:
         """From a traced function to a program that runs."""
+        progress.now("simplify")
         before, _ = phases(self.rules)
         log = Log()
         lifted = simplify(traced.graph, before, log)
@@ -488,6 +500,7 @@ class Transformed:
             made = made.structured()
         else:
             self._check_size(made.derived)
+        progress.now("emit")
         homes = Homes(arguments.homes, made.derived.homes)
         final = with_casts(made.graph, homes.varying_inputs, homes.varying_outputs)
         written = factorised(final)
@@ -543,6 +556,7 @@ class Transformed:
     ) -> _Made:
         """The derivative of a lifted graph, simplified."""
         before, after = phases(self.rules)
+        progress.now("differentiate")
         problem = self._problem(arguments, traced, lifted, log)
         refuse_effects(problem.graph, problem.sources)
         derived = self.ways[way](problem)
@@ -553,6 +567,7 @@ class Transformed:
         inputs = problem.extra_inputs + lifted.inputs
         effects = lifted.effects if derived.effects else ()
         raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, effects)
+        progress.now("simplify")
         whole = prepared(raw)
         simple = simplify(whole, after, log)
         if self.rules == "default":
@@ -570,6 +585,7 @@ class Transformed:
         """The same with its products in the order that costs least."""
         if self.rules != "default":
             return made
+        progress.now("plan")
         planned = plan(made.graph)
         if planned is made.graph:
             return made

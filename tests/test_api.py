@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import collections
 import functools
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,6 +23,7 @@ from jax import lax
 from together import agree
 
 import symgrad as sg
+from symgrad import progress
 from symgrad.transform import Transformed
 
 
@@ -960,3 +963,39 @@ def test_pullbacks_do_not_repeat_effects(capsys):
     assert (value, *pull(1.0)) == (9.0, 6.0)
     jax.effects_barrier()
     assert capsys.readouterr().out == "seen 3.0\n"
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """As on a terminal, with every phase taken for a long one."""
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    monkeypatch.setattr(progress, "is_watched", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+
+def slow_to_trace(x):
+    time.sleep(0.2)
+    return jnp.sum(x**2)
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["rich", "plain"])
+def test_phases_that_take_long_announce_themselves(watched, by_hand, capsys, monkeypatch):
+    if by_hand:
+        monkeypatch.setitem(sys.modules, "rich.progress", None)
+    threads = threading.active_count()
+    agree(sg.grad(slow_to_trace)(X), 2 * X, 1e-6)
+    said = capsys.readouterr().err
+    assert "symgrad: trace" in said
+    assert threading.active_count() <= threads
+
+
+def test_phases_say_nothing_where_nobody_watches(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    sg.grad(slow_to_trace)(X)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_mistakes_end_the_announcement(watched):
+    with pytest.raises(sg.SymgradError):
+        sg.grad(lambda x: time.sleep(0.1) or jnp.ones(3) @ jnp.ones(2))(X)
+    assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]

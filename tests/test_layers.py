@@ -20,7 +20,7 @@ import symgrad as sg
 ROOT = Path(sg.__file__).parent
 
 LAYERS = (
-    ("errors", "kept"),
+    ("errors", "kept", "progress"),
     ("expr",),
     ("walk",),
     ("ops.shape", "ops.accurate"),
