@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from symgrad.cost import Cost
+from symgrad.account import Change, Stage, changes
 from symgrad.errors import Frame
 from symgrad.ops.calls import opaque
-from symgrad.rewrite import Log
+from symgrad.rewrite import Step
 from symgrad.walk import UNKNOWN, Graph
 
 
@@ -68,8 +68,8 @@ class Report:
 
     Attributes:
         title: what was compiled.
-        stages: name and cost after each stage, in order.
-        firings: the rules that fired, most frequent first.
+        stages: the program after each stage, in order, with its name and cost.
+        steps: every use of a rule, in order.
         opaque: operations symgrad passes through to JAX.
         exhausted: whether simplification stopped because its budget was spent.
         choice: which of several orders of differentiating was taken, None if there is only one.
@@ -84,12 +84,42 @@ class Report:
     """
 
     title: str
-    stages: tuple[tuple[str, Cost], ...]
-    firings: tuple[Firing, ...]
+    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
     opaque: tuple[Opaque, ...]
     exhausted: bool = False
     choice: Choice | None = None
     reordered: tuple[str, ...] = ()
+
+    @property
+    def firings(self) -> tuple[Firing, ...]:
+        """The rules that fired, most frequent first.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> report = sg.jit(lambda x: jnp.log(1 + jnp.exp(x))).explain(1.0)
+            >>> [(f.rule, f.count) for f in report.firings]
+            [('softplus_from_log', 1)]
+        """
+        return firings(self.steps)
+
+    @property
+    def changes(self) -> Mapping[str, Change]:
+        """What each rule, and each stage beside its rules, added to the program or took from it.
+
+        The names of stages are in brackets. All together is the difference between the last
+        stage and the first. Where more than a million nodes would have to be looked at, the
+        changes of a stage are not told apart by rules.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import symgrad as sg
+            >>> report = sg.grad(lambda x: jnp.log(1 + jnp.exp(x))).explain(1.0)
+            >>> sum(c.nodes for c in report.changes.values())
+            -3
+        """
+        return changes(self.stages, self.steps)
 
     def __str__(self) -> str:
         lines = [self.title, "", *_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages])]
@@ -99,10 +129,12 @@ class Report:
                 *_table(*_choice_table(self.choice), numbers=(1,)),
                 f"  {self.choice.why}",
             ]
-        if self.firings:
-            rows = [(f.rule, str(f.count), ", ".join(f.lines)) for f in self.firings]
-            lines += ["", *_table(("rule", "fired", "at"), rows, numbers=(1,))]
-        guards = [f for f in self.firings if f.protects]
+        fired = self.firings
+        lines += [
+            "",
+            *_table(("rule", *CHANGES, "at"), self._change_rows(fired), numbers=(1, 2, 3)),
+        ]
+        guards = [f for f in fired if f.protects]
         if guards:
             lines += [
                 "",
@@ -117,17 +149,30 @@ class Report:
             lines += ["", "simplification stopped early: its budget of rewrites was spent"]
         return "\n".join(lines)
 
+    def _change_rows(self, fired: Sequence[Firing]) -> list[tuple[str, ...]]:
+        """How often each rule fired and what it changed, what stages did beside, and the sum."""
+        known, none = self.changes, Change()
+        rows = [
+            (f.rule, str(f.count), *_signed(known.get(f.rule, none)), ", ".join(f.lines))
+            for f in fired
+        ]
+        stages = {n: c for n, c in known.items() if n.startswith("(") and c != none}
+        rows += [(name, "", *_signed(change), "") for name, change in stages.items()]
+        return [*rows, ("all", str(len(self.steps)), *_signed(sum(known.values(), none)), "")]
+
     def _repr_html_(self) -> str:
         parts = [f"<p><b>{html.escape(self.title)}</b></p>"]
         parts.append(_html_table(("stage", *COLUMNS), [_stage_row(s) for s in self.stages]))
         if self.choice is not None:
             parts.append(_html_table(*_choice_table(self.choice)))
             parts.append(f"<p>{html.escape(self.choice.why)}</p>")
-        if self.firings:
-            rows = [
-                (f.rule, f.law, str(f.count), ", ".join(f.lines), f.protects) for f in self.firings
-            ]
-            parts.append(_html_table(("rule", "law", "fired", "at", "protects against"), rows))
+        fired = self.firings
+        known = {f.rule: (f.law, f.protects) for f in fired}
+        rows = [
+            (rule, known.get(rule, ("", ""))[0], *rest, known.get(rule, ("", ""))[1])
+            for rule, *rest in self._change_rows(fired)
+        ]
+        parts.append(_html_table(("rule", "law", *CHANGES, "at", "protects against"), rows))
         if self.reordered:
             places = html.escape(", ".join(self.reordered))
             parts.append(f"<p>products in another order: {places}</p>")
@@ -138,14 +183,15 @@ class Report:
         return "".join(parts)
 
 
+CHANGES = ("fired", "nodes", "FLOPs")
 COLUMNS = ("nodes", "FLOPs", "bytes", "peak bytes")
 
 
-def firings(log: Log) -> tuple[Firing, ...]:
-    """The log counted by rule, most frequent first."""
-    counts = Counter(step.rule for step in log.steps)
+def firings(steps: Sequence[Step]) -> tuple[Firing, ...]:
+    """The steps counted by rule, most frequent first."""
+    counts = Counter(step.rule for step in steps)
     places: dict[object, dict[str, None]] = {}
-    for step in log.steps:
+    for step in steps:
         if step.origin.frame is not None:
             places.setdefault(step.rule, {})[short_place(step.origin.frame)] = None
     return tuple(
@@ -190,9 +236,14 @@ def _choice_table(choice: Choice) -> tuple[tuple[str, ...], list[tuple[str, ...]
     return ("order of differentiating", "price", ""), rows
 
 
-def _stage_row(stage: tuple[str, Cost]) -> tuple[str, ...]:
-    name, cost = stage
-    return (name, *(f"{n:,}" for n in (cost.nodes, cost.flops, cost.bytes, cost.peak_bytes)))
+def _signed(change: Change) -> tuple[str, str]:
+    return f"{change.nodes:+,}", f"{change.flops:+,}"
+
+
+def _stage_row(stage: Stage) -> tuple[str, ...]:
+    cost = stage.cost
+    figures = (cost.nodes, cost.flops, cost.bytes, cost.peak_bytes)
+    return (stage.name, *(f"{n:,}" for n in figures))
 
 
 def _table(

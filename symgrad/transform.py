@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from symgrad import cost, progress, report, walk
+from symgrad.account import Stage
 from symgrad.arguments import (
     Arguments,
     check_call,
@@ -161,7 +162,7 @@ class _Made:
     Attributes:
         raw: the derivative as differentiation leaves it.
         graph: the derivative that runs.
-        stages: name and cost after each stage.
+        stages: the program after each stage.
         reordered: where products were put in another order.
     """
 
@@ -169,7 +170,7 @@ class _Made:
     derived: Derived
     raw: walk.Graph
     graph: walk.Graph
-    stages: tuple[tuple[str, cost.Cost], ...]
+    stages: tuple[Stage, ...]
     log: Log
     reordered: tuple[str, ...] = ()
 
@@ -515,7 +516,7 @@ class Transformed:
             report.Report(
                 self.__name__,
                 made.stages,
-                report.firings(made.log),
+                tuple(made.log.steps),
                 report.opaque_nodes(final),
                 made.log.exhausted,
                 choice if len(choice.prices) > 1 else None,
@@ -556,6 +557,7 @@ class Transformed:
     ) -> _Made:
         """The derivative of a lifted graph, simplified."""
         before, after = phases(self.rules)
+        lifting = len(log.steps)
         progress.now("differentiate")
         problem = self._problem(arguments, traced, lifted, log)
         refuse_effects(problem.graph, problem.sources)
@@ -569,17 +571,18 @@ class Transformed:
         raw = walk.Graph(inputs, tuple(derived.outputs), arguments.names, origins, effects)
         progress.now("simplify")
         whole = prepared(raw)
+        differentiating = len(log.steps)
         simple = simplify(whole, after, log)
         if self.rules == "default":
             simple = lean_loops(shared(simple))
-        stages = [
-            ("trace", traced.graph, True),
-            ("lift", lifted, before and self.name != "jit"),
-            ("differentiate", whole, self.name != "jit"),
-            ("simplify", simple, after),
-        ]
-        costs = tuple((name, cost.cost(graph)) for name, graph, shown in stages if shown)
-        return _Made(problem, derived, raw, simple, costs, log)
+        stages = [Stage.of("trace", traced.graph, ())]
+        if before and self.name != "jit":
+            stages.append(Stage.of("lift", lifted, log.steps[:lifting]))
+        if self.name != "jit":
+            stages.append(Stage.of("differentiate", whole, log.steps[:differentiating]))
+        if after:
+            stages.append(Stage.of("simplify", simple, log.steps))
+        return _Made(problem, derived, raw, simple, tuple(stages), log)
 
     def _planned(self, made: _Made) -> _Made:
         """The same with its products in the order that costs least."""
@@ -593,7 +596,7 @@ class Transformed:
         return replace(
             made,
             graph=final,
-            stages=(*made.stages, ("plan", cost.cost(final))),
+            stages=(*made.stages, Stage.of("plan", final, made.log.steps)),
             reordered=report.new_places(made.graph, planned),
         )
 

@@ -784,6 +784,36 @@ def test_report_names_rules_and_lines():
         assert stage in report
 
 
+def recurrent_loss(w, xs):
+    def step(h, x):
+        h = jnp.tanh(h * w + x)
+        return h, jnp.log(1 + jnp.exp(h))
+
+    return jnp.sum(jax.lax.scan(step, jnp.zeros(3), xs)[1])
+
+
+@pytest.mark.parametrize(
+    ("made", "args"),
+    [
+        (sg.grad(lambda x: -jnp.sum(jnp.log(jax.nn.softmax(x)) * X)), (X,)),
+        (sg.hessian(lambda x: jnp.sum(jnp.tanh(x) ** 3)), (X,)),
+        (sg.grad(recurrent_loss), (X, np.ones((4, 3), np.float32))),
+        (sg.jit(lambda a, b, x: a @ b @ a @ x), (np.ones((9, 9)), np.ones((9, 9)), np.ones(9))),
+        (sg.jit(lambda x: x), (X,)),
+    ],
+    ids=["softmax", "hessian", "scan", "products", "nothing"],
+)
+def test_report_accounts_for_every_change(made, args):
+    report = made.explain(*args)
+    first, last = report.stages[0].cost, report.stages[-1].cost
+    changes = report.changes
+    assert sum(c.nodes for c in changes.values()) == last.nodes - first.nodes
+    assert sum(c.flops for c in changes.values()) == last.flops - first.flops
+    fired = {f.rule for f in report.firings}
+    assert {name for name in changes if not name.startswith("(")} <= fired
+    assert any(line.split()[:1] == ["all"] for line in str(report).splitlines())
+
+
 def test_pullback_can_be_read():
     _, pull = sg.vjp(jnp.sin, X)
     assert "cos" in pull.source(Y)
