@@ -43,7 +43,7 @@ from symgrad.ops.stable import (
 )
 from symgrad.ops.tails import log_erfc_op, log_ndtr_op, ndtr
 from symgrad.pattern import equation, rewrites
-from symgrad.structure import is_nonnegative
+from symgrad.structure import bounds, is_nonnegative
 
 
 @equation(exact=False)
@@ -337,7 +337,7 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     """log1p(-exp(x)) = log(1 - exp(x)), and so for all that is exponential
 
     Where weights are variables nothing changes: log1p keeps the digits of a small sum, which a
-    weighted logsumexp beside 1 does not.
+    weighted logsumexp beside 1 does not; nor where the sum is bounded, so that log1p has them all.
     """
     (x,) = e.args
     curve = x.args[0] if x.op is neg else x
@@ -345,7 +345,8 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
         return log1p_tanh(-curve.args[0] if x.op is neg else curve.args[0])
     if curve.op is pointwise.erf:
         return log_erfc_op(curve.args[0] if x.op is neg else -curve.args[0])
-    if kind(x) < Kind.WEIGHTED:
+    low, high = bounds(x)
+    if kind(x) < Kind.WEIGHTED or (low >= 0 and high < math.inf):
         return None
     members = _terms(x)
     if members is None:
