@@ -234,6 +234,9 @@ KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
     pointwise.power: _of_power,
     **dict.fromkeys((pointwise.sqrt, pointwise.rsqrt, pointwise.cbrt), _of_root),
     shape.reduce_sum: _of_total,
+    reduce.cumsum: lambda e, operands: (
+        Kind.EXPONENTIAL if operands[0] is Kind.EXPONENTIAL else Kind.PLAIN
+    ),
     pointwise.select: _of_choice,
     shape.concatenate: _of_parts,
     einsum_op: _of_contraction,

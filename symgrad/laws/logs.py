@@ -27,6 +27,7 @@ from symgrad.laws.moves import MOVES
 from symgrad.laws.terms import scaled, total
 from symgrad.ops import pointwise, reduce, shape
 from symgrad.ops.contract import einsum_op
+from symgrad.ops.cumulative import cumlogsumexp_op
 from symgrad.ops.entropy import xlogy
 from symgrad.ops.odds import log_odds_op, one_minus_softmax_op
 from symgrad.ops.pointwise import abs_, exp, log, log1p, logaddexp, sign, softplus, tanh
@@ -287,6 +288,15 @@ def log_of_running_product(e: Expr) -> Expr | None:
     if _sign_is_known(e.op, entries):
         return total
     return total + log(reduce.cumprod(sign(entries), **x.params))
+
+
+@rewrites(log, log_abs, exact=False)
+def log_of_running_sum(e: Expr) -> Expr | None:
+    """log(cumsum(exp(x))) = cumlogsumexp(x)"""
+    (x,) = e.args
+    if x.op is not reduce.cumsum or kind(x) is Kind.PLAIN:
+        return None
+    return cumlogsumexp_op(log(*x.args), **x.params)
 
 
 def _sign_is_known(op: Op, x: Expr) -> bool:

@@ -81,7 +81,7 @@ def mean_weighted_by_exponentials(e: Expr) -> Expr | None:
     if whole.op is not reduce_sum or whole.args[0].op is not exp or not e.type.real:
         return None
     (weights,), axes = whole.args, whole.params["axes"]
-    q = along_axes(softmax, *weights.args, axes)
+    q = along_axes(softmax, weights.args[0], axes)
     found = _reweighted_sum(top, bottom, weights, q)
     found = _reweighted_einsum(top, bottom, weights, q, axes) if found is None else found
     return None if found is None else total([(a / b, found)], e.type)
