@@ -770,6 +770,7 @@ ACCURATE = (
     _made_of(products.log_softplus, lambda x: jnp.log(jax.nn.softplus(x)), normal),
     _made_of(products.softplus_hazard, lambda x: jax.nn.sigmoid(x) / jax.nn.softplus(x), normal),
     _made_of(shares.overflow_shift, jnp.zeros_like, normal),
+    _made_of(shares.exp_within_range, jnp.exp, normal),
     _made_of(shares.share, lambda x, c: x / (x + c), positive, positive),
     _made_of(shares.softsign, lambda x, c: x / (c + jnp.abs(x)), normal, positive),
     _made_of(shares.over_hypotenuse, lambda x, c: x / jnp.sqrt(c + x**2), normal, positive),

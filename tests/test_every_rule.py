@@ -41,6 +41,7 @@ from symgrad.laws import (
     fractions,
     growth,
     guards,
+    homogeneous,
     hyperbolic,
     kinks,
     lift,
@@ -540,6 +541,7 @@ PROGRAMS = [
     fires(shape.slice_before_computing, lambda x: jnp.sin(jnp.concatenate([x, 2 * x], 1))[:, 4:]),
     fires(shape.pad_by_nothing, lambda x: lax.pad(x, x[0, 0], ((0, 0, 0), (0, 0, 0)))),
     fires(shape.concatenate_one, lambda x: jnp.concatenate([x, x[:0]])),
+    fires(shape.reverse_of_running, lambda x: jnp.cumsum(x[::-1])[::-1], (5,)),
     fires(shape.reverse_of_reverse, lambda x: lax.rev(lax.rev(x, (0, 1)), (0, 1))),
     fires(kinks.kinks_of_a_sum, lambda x, y: jnp.maximum(x, y) + jnp.minimum(y, x), (3,), (3,)),
     fires(
@@ -658,6 +660,16 @@ PROGRAMS = [
         lambda x: jnp.exp(jnp.sum(jnp.log(x), 0) - jnp.log(x)),
         MIDDLE,
     ),
+    fires(
+        homogeneous.exponentials_relative_to_the_largest,
+        lambda x, w: w * jnp.exp(x) / jnp.sum(w * jnp.exp(x), axis=-1, keepdims=True),
+        (3, 4),
+        (4,),
+    ),
+    fires(
+        homogeneous.exponentials_relative_to_the_largest,
+        lambda x: jnp.sum(jnp.where(x > 0, 0, jnp.exp(x))) ** 2 / jnp.sum(jnp.exp(x) ** 2),
+    ),
     fires(weights.sech_from_reciprocal, lambda x: 2 / (3 * jnp.cosh(x))),
     fires(
         weights.logistic_from_weighted_exponentials,
@@ -721,6 +733,7 @@ PROGRAMS = [
     fires(lift.softmax_of_log_softmax, lambda x: jax.nn.softmax(jax.nn.log_softmax(x, 1), 1)),
     fires(lift.log_of_softmax, lambda x: jnp.log(jax.nn.softmax(x, 0))),
     fires(lift.softmax_from_ratio, _naive_softmax),
+    fires(lift.softmax_from_ratio, lambda x: jnp.exp(x) / jnp.sum(jnp.exp(x))),
     fires(lift.softmax_is_shift_invariant, lambda x: _naive_softmax(x - _guarded(x))),
     fires(lift.logsumexp_from_log, lambda x: jnp.log(jnp.exp(x).sum(0))),
     fires(
@@ -787,6 +800,7 @@ PROGRAMS = [
     fires(logs.log_of_product, lambda x: jnp.log(x * x**3)),
     fires(logs.log_of_product_over_axes, lambda x: jnp.log(jnp.prod(x, 0) ** 2)),
     fires(logs.log_of_product_over_axes, lambda x: jnp.log(jnp.prod(x, 1)), MIDDLE),
+    fires(logs.log_of_running_sum, lambda x: jnp.log(jnp.cumsum(jnp.exp(x), 1))),
     fires(logs.log_of_running_product, lambda x: jnp.log(jnp.cumprod(x, 0)), MIDDLE),
     fires(logs.log_of_sum, lambda x, y: jnp.log(jnp.exp(x) + 3 * jnp.exp(y)), (3, 4), (3, 4)),
     fires(logs.log_of_sum, lambda x: jnp.log(1 - jnp.exp(-x)), MIDDLE),

@@ -409,7 +409,7 @@ ARRAYS: Mapping[Op, Value] = {
     reduce.cumprod: _accumulate(mul),
     cumulative.cummax: _accumulate(pointwise.maximum),
     cumulative.cummin: _accumulate(pointwise.minimum),
-    cumulative.cumlogsumexp: _by_rows(_cumlogsumexp),
+    cumulative.cumlogsumexp_op: _by_rows(_cumlogsumexp),
     reduce.recurrence: _recurrence,
     reduce.one_hot: _one_hot,
     contract.einsum_op: _einsum,

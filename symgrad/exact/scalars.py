@@ -333,6 +333,7 @@ FUNCTIONS: Mapping[Op, Value] = {
     shares.over_hypotenuse: lambda mp, x, c: _quotient(mp, x, mp.sqrt(c + x * x)),
     shares.inverse_hypotenuse: lambda mp, x, c: _quotient(mp, mp.one, mp.sqrt(c + x * x)),
     shares.overflow_shift: lambda mp, x: mp.zero,
+    shares.exp_within_range: _exp,
     shares.exponential_quotient: _exponential_quotient,
     shares.geometric_mean: lambda mp, x, y: mp.sqrt(x * y),
     pointwise.lorentzian: lambda mp, x: 1 / (1 + x * x),

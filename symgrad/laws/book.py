@@ -26,6 +26,7 @@ from symgrad.laws import (
     fractions,
     growth,
     guards,
+    homogeneous,
     hyperbolic,
     kinks,
     lift,
@@ -103,6 +104,7 @@ ECONOMY = (*SHAPE, shape.scale_before_repeating, algebra.fold_constants)
 RANGES = (
     *_rules_of(dead),
     *_rules_of(products),
+    *_rules_of(homogeneous),
     growth.quotient_of_exponentials,
     growth.quotient_by_several_exponentials,
     *_rules_of(quotients),

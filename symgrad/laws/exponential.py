@@ -23,7 +23,7 @@ from symgrad.ops import odds, pointwise, reduce, shape, stable, tails
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pointwise import log
 from symgrad.ops.shape import uniform_value
-from symgrad.structure import inferred
+from symgrad.structure import bounds, inferred
 
 
 class Kind(IntEnum):
@@ -79,6 +79,11 @@ def _of_product(e: Expr, operands: Operands) -> Kind:
 
 
 def _of_sum(e: Expr, operands: Operands) -> Kind:
+    low, high = bounds(e)
+    if low >= 1 and high < math.inf and plus_square(e) is None:
+        # Nothing leaves the range of numbers, and the sum is not near a zero of the logarithm
+        # unless it is 1 + x, of which log1p keeps the digits.
+        return Kind.PLAIN
     if _all_exponential(e, operands):
         return Kind.EXPONENTIAL
     simpler = max(operands) >= Kind.WEIGHTED or plus_square(e) is not None
@@ -229,6 +234,9 @@ KINDS: dict[Op, Callable[[Expr, Operands], Kind]] = {
     pointwise.power: _of_power,
     **dict.fromkeys((pointwise.sqrt, pointwise.rsqrt, pointwise.cbrt), _of_root),
     shape.reduce_sum: _of_total,
+    reduce.cumsum: lambda e, operands: (
+        Kind.EXPONENTIAL if operands[0] is Kind.EXPONENTIAL else Kind.PLAIN
+    ),
     pointwise.select: _of_choice,
     shape.concatenate: _of_parts,
     einsum_op: _of_contraction,

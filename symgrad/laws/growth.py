@@ -49,7 +49,8 @@ def quotient_by_several_exponentials(e: Expr) -> Expr | None:
     known = any(p.function is expm1 for p in parts) or any(n.op is overflow_shift for n in shifts)
     if len(exponents) < 3 or known:
         return None
-    largest = functools.reduce(maximum, dict.fromkeys(p.exponent for p in below if p.exponent))
+    grown = (constant(0, e.dtype) if p.exponent is None else p.exponent for p in below)
+    largest = functools.reduce(maximum, dict.fromkeys(grown))
     shift = overflow_shift(largest)
     return _shifted(above, shift, e) / _shifted(below, shift, e)
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from symgrad.expr import Expr, add, div, mul, neg, sub
+from symgrad.expr import Expr, Op, add, div, mul, neg, sub
+from symgrad.laws.moves import unmoved
+from symgrad.laws.terms import SPREADING
 from symgrad.ops.index import gather_fill, gather_op
 from symgrad.ops.indexing import PROMISE, Indexing, rows
 from symgrad.ops.pick import from_start, pick
@@ -45,7 +47,16 @@ from symgrad.ops.reduce import (
     reduce_sum,
     softmax,
 )
-from symgrad.ops.shape import broadcast, expand, full, iota, kept_along, reshape, reshape_op
+from symgrad.ops.shape import (
+    broadcast,
+    expand,
+    full,
+    iota,
+    kept_along,
+    reshape,
+    reshape_op,
+    transpose,
+)
 from symgrad.pattern import equation, rewrites
 
 
@@ -144,18 +155,41 @@ def _reduced_axis(e: Expr) -> int | None:
 def softmax_from_ratio(e: Expr) -> Expr | None:
     """exp(x) / Σ exp(x) = softmax(x)"""
     top, bottom = e.args
-    if top.op is not exp:
+    axes = summed_axes(bottom, top) if top.op is exp else None
+    return None if axes is None else along_axes(softmax, top.args[0], axes)
+
+
+def summed_axes(e: Expr, x: Expr) -> tuple[int, ...] | None:
+    """The axes that `x` is summed over in `e`, which repeats the sum along them."""
+    whole = e
+    while whole.op in SPREADING:
+        (whole,) = whole.args
+    if whole.op is not reduce_sum or whole.args[0] is not x:
         return None
-    for axis in range(e.ndim):
-        total = kept_along(bottom, axis)
-        if (
-            total is not None
-            and total.op is reduce_sum
-            and total.args[0] is top
-            and total.params["axes"] == (axis,)
-        ):
-            return softmax(top.args[0], axis=axis)
-    return None
+    axes, found = whole.params["axes"], e
+    if whole.type.size == 1:
+        return axes
+    for axis in sorted(axes, reverse=True):
+        kept = kept_along(found, axis)
+        if kept is None:
+            return None
+        found = kept
+    return axes if found is whole else None
+
+
+def along_axes(op: Op, x: Expr, axes: Sequence[int]) -> Expr:
+    """softmax, log_softmax over several axes, as of one; those with one entry do not matter."""
+    longer = [a for a in axes if x.shape[a] != 1] or axes[:1]
+    if len(longer) == 1:
+        return op(x, axis=longer[0])
+    kept = [a for a in range(x.ndim) if a not in longer]
+    order = (*kept, *longer)
+    merged = x if order == tuple(range(x.ndim)) else transpose(x, permutation=order)
+    count = math.prod(x.shape[a] for a in longer)
+    flat = reshape(merged, shape=(*(x.shape[a] for a in kept), count))
+    found = reshape(op(flat, axis=len(kept)), shape=merged.shape)
+    back = tuple(order.index(a) for a in range(x.ndim))
+    return found if merged is x else transpose(found, permutation=back)
 
 
 @rewrites(softmax, log_softmax, exact=False)
@@ -228,6 +262,8 @@ def shift_put_back(e: Expr) -> Expr | None:
 def log_softmax_from_difference(e: Expr) -> Expr | None:
     """x - logsumexp(x) = log_softmax(x), also when both sides were shifted by the maximum"""
     x, normaliser = e.args
+    if (axes := _logsumexp_axes(normaliser, x)) is not None:
+        return along_axes(log_softmax, x, axes)
     for axis in range(e.ndim):
         total = kept_along(normaliser, axis)
         if total is None:
@@ -240,6 +276,15 @@ def log_softmax_from_difference(e: Expr) -> Expr | None:
         if total.op is logsumexp and total.args[0] is x and total.params["axis"] == axis:
             return log_softmax(x, axis=axis)
     return None
+
+
+def _logsumexp_axes(e: Expr, x: Expr) -> tuple[int, ...] | None:
+    """All axes of `x`, if `e` is the logarithm of the sum of all its exponentials."""
+    _, total = unmoved(e, SPREADING)
+    if total.op is not logsumexp or total.type.size != 1:
+        return None
+    _, entries = unmoved(total.args[0], (reshape_op, transpose))
+    return tuple(range(x.ndim)) if entries is x and x.ndim else None
 
 
 @rewrites(div, exact=False, protects="overflow of exp over itself")

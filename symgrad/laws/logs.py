@@ -27,6 +27,7 @@ from symgrad.laws.moves import MOVES
 from symgrad.laws.terms import scaled, total
 from symgrad.ops import pointwise, reduce, shape
 from symgrad.ops.contract import einsum_op
+from symgrad.ops.cumulative import cumlogsumexp_op
 from symgrad.ops.entropy import xlogy
 from symgrad.ops.odds import log_odds_op, one_minus_softmax_op
 from symgrad.ops.pointwise import abs_, exp, log, log1p, logaddexp, sign, softplus, tanh
@@ -43,7 +44,7 @@ from symgrad.ops.stable import (
 )
 from symgrad.ops.tails import log_erfc_op, log_ndtr_op, ndtr
 from symgrad.pattern import equation, rewrites
-from symgrad.structure import is_nonnegative
+from symgrad.structure import bounds, is_nonnegative
 
 
 @equation(exact=False)
@@ -289,6 +290,15 @@ def log_of_running_product(e: Expr) -> Expr | None:
     return total + log(reduce.cumprod(sign(entries), **x.params))
 
 
+@rewrites(log, log_abs, exact=False)
+def log_of_running_sum(e: Expr) -> Expr | None:
+    """log(cumsum(exp(x))) = cumlogsumexp(x)"""
+    (x,) = e.args
+    if x.op is not reduce.cumsum or kind(x) is Kind.PLAIN:
+        return None
+    return cumlogsumexp_op(log(*x.args), **x.params)
+
+
 def _sign_is_known(op: Op, x: Expr) -> bool:
     return op is log_abs or is_nonnegative(x)
 
@@ -337,7 +347,7 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
     """log1p(-exp(x)) = log(1 - exp(x)), and so for all that is exponential
 
     Where weights are variables nothing changes: log1p keeps the digits of a small sum, which a
-    weighted logsumexp beside 1 does not.
+    weighted logsumexp beside 1 does not; nor where the sum is bounded, so that log1p has them all.
     """
     (x,) = e.args
     curve = x.args[0] if x.op is neg else x
@@ -345,7 +355,8 @@ def log1p_of_exponential(e: Expr) -> Expr | None:
         return log1p_tanh(-curve.args[0] if x.op is neg else curve.args[0])
     if curve.op is pointwise.erf:
         return log_erfc_op(curve.args[0] if x.op is neg else -curve.args[0])
-    if kind(x) < Kind.WEIGHTED:
+    low, high = bounds(x)
+    if kind(x) < Kind.WEIGHTED or (low >= 0 and high < math.inf):
         return None
     members = _terms(x)
     if members is None:

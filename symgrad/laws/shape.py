@@ -9,13 +9,14 @@ import numpy as np
 from symgrad.expr import Expr, div, literal, mul, neg
 from symgrad.ops.contract import einsum, is_einsum
 from symgrad.ops.contract import einsum_op as einsum_root
+from symgrad.ops.cumulative import cumlogsumexp_op, cummax, cummin
 from symgrad.ops.pointwise import (
     ELEMENTWISE,
     convert,
     convert_op,
     is_widening,
 )
-from symgrad.ops.reduce import reduce_prod
+from symgrad.ops.reduce import cumprod, cumsum, reduce_prod
 from symgrad.ops.shape import (
     broadcast,
     concatenate,
@@ -336,3 +337,18 @@ def reverse_of_reverse(e: Expr) -> Expr | None:
     (x,) = e.args
     same = x.op is reverse and x.params["axes"] == e.params["axes"]
     return x.args[0] if same else None
+
+
+RUNNING = (cumsum, cumprod, cummax, cummin, cumlogsumexp_op)
+
+
+@rewrites(reverse, exact=False)
+def reverse_of_running(e: Expr) -> Expr | None:
+    """flip(cumsum(flip(x))) = cumsum(x) from the end, and so for all that runs along an axis"""
+    (total,) = e.args
+    if total.op not in RUNNING or e.params["axes"] != (total.params["axis"],):
+        return None
+    (x,), backwards = total.args, not total.params["reverse"]
+    if x.op is not reverse or x.params["axes"] != e.params["axes"]:
+        return None
+    return total.op(*x.args, axis=total.params["axis"], reverse=backwards)

@@ -6,6 +6,8 @@ import math
 
 from symgrad.expr import Expr, add, div
 from symgrad.laws.exponential import doubled_hyperbolic
+from symgrad.laws.lift import along_axes
+from symgrad.laws.moves import unmoved
 from symgrad.laws.terms import SPREADING, Term, factors, number, product, scaled, terms, total
 from symgrad.ops.contract import einsum_op
 from symgrad.ops.pointwise import cosh, exp, expm1, logistic
@@ -75,17 +77,13 @@ def _exponentials(e: Expr) -> list[Term] | None:
 def mean_weighted_by_exponentials(e: Expr) -> Expr | None:
     """Σ exp(x) y / Σ exp(x) = Σ softmax(x) y"""
     (a, top), (b, bottom) = (scaled(x) for x in e.args)
-    whole = bottom
-    while whole.op in SPREADING:
-        (whole,) = whole.args
-    if whole.op is not reduce_sum or len(whole.params["axes"]) != 1 or not e.type.real:
+    _, whole = unmoved(bottom, SPREADING)
+    if whole.op is not reduce_sum or whole.args[0].op is not exp or not e.type.real:
         return None
-    (weights,), (axis,) = whole.args, whole.params["axes"]
-    if weights.op is not exp:
-        return None
-    q = softmax(weights.args[0], axis=axis)
+    (weights,), axes = whole.args, whole.params["axes"]
+    q = along_axes(softmax, weights.args[0], axes)
     found = _reweighted_sum(top, bottom, weights, q)
-    found = _reweighted_einsum(top, bottom, weights, q) if found is None else found
+    found = _reweighted_einsum(top, bottom, weights, q, axes) if found is None else found
     return None if found is None else total([(a / b, found)], e.type)
 
 
@@ -99,22 +97,23 @@ def _reweighted_sum(top: Expr, bottom: Expr, weights: Expr, q: Expr) -> Expr | N
     return reduce_sum(product(parts), **top.params)
 
 
-def _reweighted_einsum(top: Expr, bottom: Expr, weights: Expr, q: Expr) -> Expr | None:
+def _reweighted_einsum(
+    top: Expr, bottom: Expr, weights: Expr, q: Expr, summed: tuple[int, ...]
+) -> Expr | None:
     """As for attention: the rows of a product, each divided by the sum of its weights."""
     if top.op is not einsum_op or weights not in top.args:
         return None
     place = top.args.index(weights)
     own, out = top.params["indices"][place], top.params["out"]
-    summed = own[q.params["axis"]]
-    kept = tuple(i for i in own if i != summed)
-    if summed in out or any(i not in out for i in kept) or len(set(own)) != len(own):
+    kept = tuple(name for a, name in enumerate(own) if a not in summed)
+    if any(own[a] in out for a in summed) or any(i not in out for i in kept):
+        return None
+    if len(set(own)) != len(own):
         return None
     axes = tuple(out.index(i) for i in kept)
-    if bottom.op is not reduce_sum and (
-        bottom.op is not broadcast or _axes(bottom) != axes or bottom.shape != top.shape
-    ):
+    if bottom.op is broadcast and (_axes(bottom) != axes or bottom.shape != top.shape):
         return None
-    if bottom.op is reduce_sum and axes != tuple(range(top.ndim)):
+    if bottom.op is not broadcast and bottom.ndim and axes != tuple(range(top.ndim)):
         return None
     operands = (*top.args[:place], q, *top.args[place + 1 :])
     return einsum_op(*operands, **top.params)

@@ -215,8 +215,14 @@ def exponential_quotient(x, a, b, c, d, above, below):
 
 
 def overflow_shift(x):
-    """x where a few numbers as large as exp(x) overflow, 0 elsewhere."""
-    return jnp.where(x > jnp.log(jnp.finfo(x.dtype).max) - 8, x, 0)
+    """x where exp(x) is near an end of the range of numbers, 0 elsewhere."""
+    far = jnp.abs(x) > jnp.log(jnp.finfo(x.dtype).max) / 2
+    return jnp.where(far & jnp.isfinite(x), x, 0)
+
+
+def exp_within_range(x):
+    """exp(x), and the largest number where it overflows."""
+    return jnp.minimum(jnp.exp(x), jnp.finfo(x.dtype).max)
 
 
 def inverse_hypotenuse(x, c):

@@ -129,6 +129,16 @@ cummax = _running_extremum("cummax", largest=True)
 cummin = _running_extremum("cummin", largest=False)
 
 
+def cumlogsumexp(x, axis, reverse=False):
+    """Scanned in parallel; lax.cumlogsumexp sums every window anew where it is not derived."""
+
+    def combine(x, y):
+        gap = jnp.where(x == y, 0, jnp.abs(x - y))
+        return jnp.maximum(x, y) + jnp.log1p(jnp.exp(-gap))
+
+    return lax.associative_scan(combine, x, axis=axis, reverse=reverse)
+
+
 def _cumlogsumexp_push(tangents: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:
     """y[i] = logaddexp(y[i - 1], x[i]), so tangents follow a linear recurrence."""
     p = y.params
@@ -138,11 +148,12 @@ def _cumlogsumexp_push(tangents: tuple[Expr, ...], y: Expr, x: Expr) -> Expr:
     return recurrence(logistic(-gap), logistic(gap) * tangents[0], **p)
 
 
-cumlogsumexp = Op(
+cumlogsumexp_op = Op(
     "cumlogsumexp",
     _same_type,
-    _source,
+    lambda e: _source(e).removeprefix("lax."),
     Custom(pushforward=_cumlogsumexp_push),
     params=("axis", "reverse"),
     flops=lambda e: TRANSCENDENTAL * e.type.size,
+    helpers=(cumlogsumexp,),
 )

@@ -127,6 +127,18 @@ overflow_shift = Op(
 """How much is taken off exponents above and below a fraction; it cancels, so it is no variable."""
 
 
+exp_within_range = Op(
+    "exp_within_range",
+    elementwise_type,
+    "exp_within_range(x)",
+    Pointwise(lambda g, y, x: g * y),
+    elementwise=True,
+    flops=lambda e: TRANSCENDENTAL * e.type.size,
+    helpers=(accurate.exp_within_range,),
+)
+"""exp(x), and no infinity where it has no weight: 0 times infinity is nan."""
+
+
 geometric_mean = Op(
     "geometric_mean",
     elementwise_type,

@@ -175,7 +175,7 @@ REDUCTIONS = {
 
 ALONG_AXIS = (
     *(reduce.cumsum, reduce.cumprod),
-    *(cumulative.cummax, cumulative.cummin, cumulative.cumlogsumexp),
+    *(cumulative.cummax, cumulative.cummin, cumulative.cumlogsumexp_op),
 )
 
 

@@ -15,6 +15,12 @@ def _two_log_partition(x):
     return jnp.log(jnp.sum(jnp.exp(x), axis=1)).sum()
 
 
+def _mutual_information(z):
+    p = jnp.exp(z) / jnp.sum(jnp.exp(z))
+    rows, columns = p.sum(1, keepdims=True), p.sum(0, keepdims=True)
+    return jnp.sum(p * jnp.log(p / (rows * columns)))
+
+
 TRAPS = (
     Trap("shifted softplus", lambda x: jnp.log(0.5 + 0.5 * jnp.exp(x)), 800.0),
     Trap("soft minimum", lambda x: -jnp.log(jnp.exp(-x[0]) + jnp.exp(-x[1])), (900.0, 901.0)),
@@ -75,6 +81,56 @@ TRAPS = (
         "three weighted exponentials",
         lambda x: jnp.log(2.0 * jnp.exp(x[0]) + 3.0 * jnp.exp(x[1]) + jnp.exp(-x[0])),
         (400.0, 402.0),
+    ),
+    Trap(
+        "softmax over several axes",
+        lambda x: (jnp.exp(x) / jnp.sum(jnp.exp(x)))[0, 1],
+        ((900.0, 904.0), (901.0, 896.0)),
+    ),
+    Trap(
+        "posterior from log-likelihoods",
+        lambda x, prior: (prior * jnp.exp(x) / jnp.sum(prior * jnp.exp(x)))[1],
+        (-900.0, -901.0, -904.0),
+        (0.5, 0.25, 0.25),
+    ),
+    Trap(
+        "softmax with a mask that multiplies",
+        lambda x, m: (jnp.exp(x) * m / jnp.sum(jnp.exp(x) * m))[0],
+        (900.0, 980.0, 902.0),
+        (1.0, 0.0, 1.0),
+    ),
+    Trap(
+        "slope in a mask that multiplies",
+        lambda m, x: (jnp.exp(x) * m / jnp.sum(jnp.exp(x) * m))[0],
+        (1.0, 0.0, 1.0),
+        (900.0, 904.0, 902.0),
+    ),
+    Trap(
+        "softmax of entries selected",
+        lambda x: (jnp.where(x > 920.0, 0.0, jnp.exp(x)) @ like(x, (1.0, 2.0, 3.0)))
+        / jnp.sum(jnp.where(x > 920.0, 0.0, jnp.exp(x))),
+        (900.0, 960.0, 902.0),
+        units=4.0,
+    ),
+    Trap(
+        "effective sample size",
+        lambda x: jnp.sum(jnp.exp(x)) ** 2 / jnp.sum(jnp.exp(x) ** 2),
+        (-900.0, -901.0, -898.0),
+    ),
+    Trap(
+        "proportional hazards",
+        lambda x: jnp.log(jnp.exp(x) / jnp.cumsum(jnp.exp(x)))[2],
+        (900.0, 896.0, 898.0),
+    ),
+    Trap(
+        "likelihood of a ranking",
+        lambda x: jnp.log(jnp.cumsum(jnp.exp(x)[::-1])[::-1])[1],
+        (900.0, 896.0, 898.0),
+    ),
+    Trap(
+        "mutual information of a table of logits",
+        _mutual_information,
+        ((30.0, 0.0), (-4.0, 28.0)),
     ),
     Trap("log of a Gumbel density", lambda x: jnp.log(jnp.exp(-x) * jnp.exp(-jnp.exp(-x))), -6.0),
 )
