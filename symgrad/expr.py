@@ -332,19 +332,33 @@ class Scalar:
         return str(self.value)
 
 
-class Captured:
-    """An array the traced function closes over: held by reference, compared by identity."""
+LARGEST_COMPARED = 1024
+"""Arrays of more bytes are only equal to themselves."""
 
-    __slots__ = ("array", "name")
+
+class Captured:
+    """An array the traced function closes over: held by reference, compared by identity.
+
+    Lists of numbers become new arrays every time they are traced, so that small arrays that JAX
+    made of them are compared by what they hold: loops that use them are then equal too.
+    """
+
+    __slots__ = ("_key", "array", "name")
 
     def __init__(self, array: Any, name: str = "constant"):
         self.array, self.name = array, name
+        self._key: Any = id(array)
+        made_by_jax = isinstance(array, np.ndarray) and type(array) is not np.ndarray
+        if made_by_jax and array.nbytes <= LARGEST_COMPARED:
+            # It may be a view of an array that somebody writes to.
+            self.array = array.copy()
+            self._key = array.dtype.name, array.shape, array.tobytes()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Captured) and self.array is other.array
+        return isinstance(other, Captured) and self._key == other._key
 
     def __hash__(self) -> int:
-        return id(self.array)
+        return hash(self._key)
 
     def __repr__(self) -> str:
         return f"<array {self.array.dtype}{list(self.array.shape)}>"

@@ -10,20 +10,23 @@ import itertools
 import math
 from collections.abc import Callable
 
-from symgrad.expr import Expr, Op, add, constant, div, sub
+import numpy as np
+
+from symgrad.expr import Expr, Op, add, constant, div, mul, sub
 from symgrad.laws.moves import MOVES, moved, unmoved
 from symgrad.laws.polynomials import difference, is_given
-from symgrad.laws.terms import Term, number, terms, total
+from symgrad.laws.terms import Term, factors, number, product, scaled, terms, total
 from symgrad.ops.differences import (
     over_roots_op,
     over_squared_roots_op,
     reciprocal_difference_op,
     root_minus,
 )
-from symgrad.ops.norm import length
+from symgrad.ops.norm import hypot, length
 from symgrad.ops.odds import one_minus_softmax_op
 from symgrad.ops.pointwise import (
     abs_,
+    and_,
     arctan,
     cbrt,
     cos,
@@ -33,9 +36,11 @@ from symgrad.ops.pointwise import (
     erfc,
     exp,
     expm1,
+    gt,
     log,
     log1p,
     logistic,
+    lt,
     rsqrt,
     select,
     sin,
@@ -254,16 +259,46 @@ def _root_and_rest(first: Term, second: Term) -> Term | None:
     """√(v² + w) - v"""
     c, root = first
     k, v = second
-    if root is None or v is None or root.op is not sqrt:
+    if root is None or v is None or root.op not in (sqrt, hypot):
         return None
     ratio = k / c
     v = v * -ratio if ratio != -1 else v
+    if root.op is hypot:
+        found = _hypotenuse_and_side(root, v)
+        return None if found is None else (c, found)
     w = difference(root.args[0], square(v.args[0] if v.op in (abs_, length) else v))
     return None if w is None else (c, root_minus(v, w))
 
 
-PAIRS = (_function_and_number, _two_functions, _root_and_rest)
-SUBJECTS = (*DIFFERENCES, *ONE_LESS, *MOVES, *REVERSED, log1p)
+def _hypotenuse_and_side(root: Expr, v: Expr) -> Expr | None:
+    """√(v² + y²) - v = y² / (√(v² + y²) + v)"""
+    factor, x = scaled(v)
+    side = abs(factor), x.args[0] if x.op in (abs_, length) else x
+    sides = [(abs(c), node) for c, node in map(scaled, root.args)]
+    if side not in sides:
+        return None
+    y = root.args[1 - sides.index(side)]
+    cancels = and_(gt(v, 0), lt(abs_(y), np.inf))
+    return select(cancels, y * (y / select(cancels, root + v, 1)), root - select(cancels, 0, v))
+
+
+def _multiple_and_itself(first: Term, second: Term) -> Term | None:
+    """c f(a) v - c v for a function that is 1 at 0"""
+    (c, e), (k, v) = first, second
+    parts = factors(e) if e is not None and v is not None and k == -c else None
+    for i, part in enumerate(parts or ()):
+        moves, function = unmoved(part)
+        others = [p for j, p in enumerate(parts or ()) if j != i]
+        if function.op in ONE_AT_ZERO and others and product(others) is v:
+            less = moved(ONE_LESS[function.op](*function.args), moves)
+            return k, less * v
+    return None
+
+
+ONE_AT_ZERO = (exp, cos, cosh)
+
+PAIRS = (_function_and_number, _two_functions, _root_and_rest, _multiple_and_itself)
+SUBJECTS = (*DIFFERENCES, *ONE_LESS, *MOVES, *REVERSED, log1p, hypot, mul)
 
 
 @rewrites(add, sub, exact=False, protects=PROTECTS)

@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
+from symgrad.laws.moves import unmoved
 from symgrad.laws.terms import SPREADING, squared
 from symgrad.ops.contract import inner_axes
+from symgrad.ops.moments import centered, squared_deviations
 from symgrad.ops.norm import direction, hypot, length, norm
 from symgrad.ops.pointwise import (
     abs_,
@@ -45,14 +47,38 @@ MOVES = (*SPREADING, convert_op)
 
 def squared_length(e: Expr) -> Expr | None:
     """The length whose square `e` is, for sums of squares over axes."""
-    if e.op is reduce_sum and (x := squared(e.args[0])) is not None:
+    if e.op is reduce_sum and (x := _masked_square(e.args[0])) is not None:
         return norm(x, axes=e.params["axes"])
-    if e.op is reduce_sum and e.args[0].op is convert_op and e.args[0].args[0].type.real:
-        # Half precision is added up in single.
-        x = squared(e.args[0].args[0])
-        return None if x is None else norm(convert(x, dtype=e.dtype), axes=e.params["axes"])
+    if e.op is squared_deviations:
+        return norm(centered(*e.args, **e.params), **e.params)
     axes = inner_axes(e)
     return norm(e.args[0], axes=axes) if axes is not None and e.args[0] is e.args[1] else None
+
+
+def _masked_square(e: Expr) -> Expr | None:
+    """x of x², where masks may have put zeros into the array."""
+    if (x := squared(e)) is not None:
+        return x
+    if e.op is convert_op and e.args[0].type.real:
+        # Half precision is added up in single.
+        inner = _masked_square(e.args[0])
+        return None if inner is None else convert(inner, dtype=e.dtype)
+    if e.op is mul:
+        for mask, rest in (e.args, e.args[::-1]):
+            if _is_mask(mask) and (x := _masked_square(rest)) is not None:
+                return mask * x
+    if e.op is select:
+        mask, kept, other = e.args
+        for x, zero in ((kept, other), (other, kept)):
+            if uniform_value(zero) == 0 and (inner := _masked_square(x)) is not None:
+                parts = (inner, zero) if x is kept else (zero, inner)
+                return select(mask, *parts)
+    return None
+
+
+def _is_mask(e: Expr) -> bool:
+    """Whether every entry is 0 or 1: a condition as a number, perhaps repeated."""
+    return e.type.real and unmoved(e)[1].dtype == np.bool_
 
 
 def length_of_square(e: Expr) -> Expr | None:
@@ -64,30 +90,31 @@ def length_of_square(e: Expr) -> Expr | None:
 
 
 def _root(e: Expr) -> Expr | None:
-    """The square root of `e` as a length, if it is one."""
+    """√(c Σx²) = √c √Σx² for a number c > 0, also where sums are repeated; √x² = |x|"""
     if not e.type.real:
         return None
     if e.op in MOVES:
-        (x,) = e.args
-        inner = _root(x) if x.op not in MOVES else None
+        inner = _root(e.args[0])
         return None if inner is None else e.op(inner, **e.params)
-    if e.op in (div, mul):
-        return _scaled_root(e)
+    if e.op in (mul, div) and (x := squared(e)) is not None:
+        return length(x)
+    for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]] if e.op is mul else ():
+        root = None if squared(rest) is not None else _root_of_scale(factor)
+        inner = None if root is None else _root(rest)
+        if root is not None and inner is not None:
+            return e.op(inner, root)
     return length_of_square(e)
 
 
-def _scaled_root(e: Expr) -> Expr | None:
-    """√(c Σx²) = √c √Σx² for a literal c > 0; √x² = |x|"""
-    if (x := squared(e)) is not None:
-        return length(x)
-    for rest, factor in [e.args] if e.op is div else [e.args, e.args[::-1]]:
-        scale = literal_value(factor)
-        if scale is None or not 0 < scale < np.inf:
-            continue
-        inner = squared_length(rest)
-        if inner is not None:
-            return e.op(inner, constant(math.sqrt(float(scale)), e.dtype))
-    return None
+def _root_of_scale(e: Expr) -> Expr | None:
+    """√c for a positive literal, or for a number of entries that a mask keeps."""
+    scale = literal_value(e)
+    if scale is not None:
+        return constant(math.sqrt(float(scale)), e.dtype) if 0 < scale < np.inf else None
+    counted = e
+    while counted.type.real and counted.op in (*MOVES, reduce_sum):
+        (counted,) = counted.args
+    return None if counted.type.real or not is_nonnegative(e) else sqrt(e)
 
 
 def _hypotenuse(e: Expr) -> Expr | None:

@@ -30,18 +30,34 @@ that there could be.
 
 def vector_norm(x, axis):
     """The square root of a sum of squares that may leave the range of floats."""
+    dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    limits, zero = jnp.finfo(x.dtype), jnp.zeros((), x.dtype)
+    far, least = 2.0 ** (limits.maxexp // 2), limits.tiny / limits.eps
 
-    def rescaled(x):
+    def by_largest(x):
         largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)
-        scale = jnp.where((largest > 0) & (largest < jnp.inf), largest, 1)
-        return jnp.squeeze(scale, axis) * jnp.sqrt(jnp.sum(jnp.square(x / scale), axis))
+        scale = jnp.where(largest > far**0.5, 1 / far, jnp.where(largest < far**-0.5, far, 1))
+        return jnp.sqrt(jnp.sum(jnp.square(x * scale), axis)) / jnp.squeeze(scale, axis)
 
+    def by_three_sums(x):
+        def add(xs, ys):
+            return [x + y for x, y in zip(xs, ys, strict=True)]
+
+        # Subnormal numbers would be slow; where that sum is read, 8 is nothing.
+        sides = jnp.maximum(jnp.abs(x), 8) / far, x, x * far
+        squares = [jnp.square(side) for side in sides]
+        large, total, small = lax.reduce(squares, [zero, zero, zero], add, axis)
+        scale = jnp.where(total < least, 1 / far, jnp.where(total < jnp.inf, 1, far))
+        return scale * jnp.sqrt(jnp.where(scale < 1, small, jnp.where(scale > 1, large, total)))
+
+    # What is quickest: few kernels for few entries, one pass along short axes.
     total = jnp.sum(jnp.square(x), axis)
+    usual = jnp.all((total > least) & (total < jnp.inf))
+    if x.size <= 256:
+        return by_largest(x).astype(dtype)
     if x.size <= 16 * total.size:
-        return rescaled(x)
-    limits = jnp.finfo(x.dtype)
-    usual = jnp.all((total > limits.tiny / limits.eps) & (total < jnp.inf))
-    return lax.cond(usual, lambda _: jnp.sqrt(total), rescaled, x)
+        return by_three_sums(x).astype(dtype)
+    return lax.cond(usual, lambda _: jnp.sqrt(total), by_largest, x).astype(dtype)
 
 
 def _direction(y: Expr, x: Expr) -> Expr:

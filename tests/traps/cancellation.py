@@ -45,4 +45,7 @@ TRAPS = (
     Trap("divergence from one", lambda x: x * jnp.log(x) - x + 1.0, 1.0078125, order="value"),
     Trap("slope of a saturation", lambda x: x - jnp.tanh(x), 2.0**-10),
     Trap("lens", lambda a, b: 1.0 / (1.0 / a - 1.0 / (a + b)), 1e9, 1.0, order="value"),
+    Trap("hypotenuse less a side", lambda a, b: jnp.sqrt(a**2 + b**2) - a, 4.0, 2.0**-10),
+    Trap("drop below the horizon", lambda r, d: r - r * jnp.cos(d / r), 4194304.0, 4.0, wrt=1),
+    Trap("charge of a capacitor", lambda q, t: q - q * jnp.exp(-t), 3.0, 2.0**-20),
 )

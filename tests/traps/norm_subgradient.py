@@ -1,8 +1,17 @@
 """True kinks of norms, where the symmetric derivative is meant."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from traps import Trap, like
+
+WEIGHTS = (1.0, 2.0, 4.0)
+KEPT = np.array((True, True, False))
+
+
+def _centred(x):
+    return x - jnp.mean(x, -1, keepdims=True)
+
 
 TRAPS = (
     Trap("norm", lambda x: jnp.sqrt(jnp.sum(x**2)), (0.0, 0.0, 0.0)),
@@ -31,4 +40,34 @@ TRAPS = (
     ),
     Trap("root of an inner product", lambda x: jnp.sqrt(x @ x), (0.0, 0.0)),
     Trap("speed", lambda v: jnp.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2), (0.0, 0.0, 0.0)),
+    Trap(
+        "layer norm of a constant row",
+        lambda x: jnp.sum(
+            _centred(x) / (jnp.std(x, -1, keepdims=True) + 0.0625) * like(x, WEIGHTS)
+        ),
+        ((1.0, 2.0, 4.0), (3.0, 3.0, 3.0)),
+    ),
+    Trap(
+        "RMS norm of a row of zeros",
+        lambda x: jnp.sum(
+            x / (jnp.sqrt(jnp.mean(x**2, -1, keepdims=True)) + 0.125) * like(x, WEIGHTS)
+        ),
+        ((1.0, 2.0, 2.0), (0.0, 0.0, 0.0)),
+    ),
+    Trap(
+        "RMS norm of the entries that a mask keeps",
+        lambda x: jnp.sum(
+            x / (jnp.sqrt(jnp.mean(x**2, -1, keepdims=True, where=KEPT)) + 0.125) * like(x, WEIGHTS)
+        ),
+        ((1.0, 2.0, 2.0), (0.0, 0.0, 5.0)),
+    ),
+    Trap(
+        "layer norm by two moments",
+        lambda x: jnp.sum(
+            _centred(x)
+            / (jnp.sqrt(jnp.mean(x**2, 1) - jnp.mean(x, 1) ** 2)[:, None] + 0.0625)
+            * like(x, WEIGHTS)
+        ),
+        ((1.0, 2.0, 4.0), (3.0, 3.0, 3.0)),
+    ),
 )
