@@ -110,6 +110,8 @@ ANALYTIC: Mapping[Op, Callable[..., Any]] = {
     differences.root_minus: lambda mp, x, y: mp.sqrt(x * x + y) - x,
     differences.relative_root_minus: lambda mp, x, y: 1 - x / mp.sqrt(x * x + y),
     stable.bose: lambda mp, x: 1 / mp.expm1(x),
+    stable.over_expm1: lambda mp, x, y: x / mp.expm1(y),
+    stable.over_sinh: lambda mp, x, y: x / mp.sinh(y),
     stable.log1mexp_op: lambda mp, x: mp.log(1 - mp.exp(x)),
     stable.log_cosh_op: lambda mp, x: mp.log(mp.cosh(x)),
     stable.sech: lambda mp, x: 1 / mp.cosh(x),

@@ -842,6 +842,8 @@ def _hazard(x: Any) -> Any:
 STABLE = (
     _made(stable.log_abs, lambda x: jnp.log(jnp.abs(x)), several),
     _made(stable.bose, lambda x: 1 / jnp.expm1(x), several),
+    _made(stable.over_expm1, lambda x, y: x / jnp.expm1(y), normal, several),
+    _made(stable.over_sinh, lambda x, y: x / jnp.sinh(y), normal, several),
     _made(stable.log1mexp_op, lambda x: jnp.log(1 - jnp.exp(x)), between(-3.0, -0.3)),
     _made(stable.log_cosh_op, lambda x: jnp.log(jnp.cosh(x)), several),
     _made(stable.sech, lambda x: 1 / jnp.cosh(x), normal),

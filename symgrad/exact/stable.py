@@ -24,6 +24,10 @@ def _bose(mp: Any, x: Any) -> Any:
     return _reciprocal(mp, mp.expm1(x))
 
 
+def _over_sinh(mp: Any, x: Any, y: Any) -> Any:
+    return mp.zero if is_huge(mp, y) else x * _reciprocal(mp, mp.sinh(y))
+
+
 def _log1mexp(mp: Any, x: Any) -> Any:
     if is_huge(mp, x):
         return mp.zero if x < 0 else mp.nan
@@ -128,6 +132,8 @@ POINTWISE: Mapping[Op, Value] = {
     stable.bose: _bose,
     stable.log1mexp_op: _log1mexp,
     stable.log_cosh_op: _log_cosh,
+    stable.over_expm1: lambda mp, x, y: x * _bose(mp, y),
+    stable.over_sinh: _over_sinh,
     stable.sech: lambda mp, x: mp.zero if is_huge(mp, x) else 1 / mp.cosh(x),
 }
 

@@ -135,6 +135,8 @@ FUNCTIONS: Mapping[Op, Notation] = {
     tails.log_erfc_op: (r"\log \operatorname{erfc}\left(%s\right)", ATOM, (0,)),
     stable.log_abs: (r"\log \left\lvert %s \right\rvert", ATOM, (0,)),
     stable.bose: (r"\frac{1}{e^{%s} - 1}", ATOM, (0,)),
+    stable.over_expm1: (r"\frac{%s}{e^{%s} - 1}", ATOM, (0, 0)),
+    stable.over_sinh: (r"\frac{%s}{\sinh\left(%s\right)}", ATOM, (0, 0)),
     stable.log1mexp_op: (r"\log\left(1 - e^{%s}\right)", ATOM, (0,)),
     stable.log_cosh_op: (r"\log \cosh\left(%s\right)", ATOM, (0,)),
     stable.sech: _called(r"\operatorname{sech}"),

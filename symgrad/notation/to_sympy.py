@@ -282,6 +282,8 @@ SCALARS: Mapping[Op, Callable[..., Any]] = {
     stable.log_abs: lambda sp, x: sp.log(sp.Abs(x)),
     stable.log_cosh_op: lambda sp, x: sp.log(sp.cosh(x)),
     stable.bose: lambda sp, x: 1 / (sp.exp(x) - 1),
+    stable.over_expm1: lambda sp, x, y: x / (sp.exp(y) - 1),
+    stable.over_sinh: lambda sp, x, y: x / sp.sinh(y),
     stable.log1mexp_op: lambda sp, x: sp.log(1 - sp.exp(x)),
     companions.sigmoid: _sigmoid,
     companions.sigmoid_of_minus: lambda sp, x: _sigmoid(sp, -x),

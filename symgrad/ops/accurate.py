@@ -214,6 +214,12 @@ def exponential_quotient(x, a, b, c, d, above, below):
     return (a * scaled(above) + b * one) / (c * scaled(below) + d * one)
 
 
+def over_expm1(x, y):
+    """x / (exp(y) - 1), also where the exponential overflows."""
+    half = jnp.exp(-jnp.maximum(y, 0) / 2)
+    return x * half * half / (-jnp.sign(y) * jnp.expm1(-jnp.abs(y)))
+
+
 def overflow_shift(x):
     """x where a few numbers as large as exp(x) overflow, 0 elsewhere."""
     return jnp.where(x > jnp.log(jnp.finfo(x.dtype).max) - 8, x, 0)

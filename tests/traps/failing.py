@@ -22,7 +22,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "log_product/log_of_a_determinant[bfloat16]",
         "saturated_primitive/confident_cross_entropy[bfloat16]",
         "saturated_primitive/log_of_the_largest[bfloat16]",
-        "overflow_scale/Planck's_law[bfloat16]",
         "log_exp/Boltzmann_average[bfloat16: layer]",
         "log_exp/Boltzmann_average[bfloat16: scaled]",
         "removable_singularity/divergence_of_any_order[bfloat16: layer]",
@@ -32,7 +31,6 @@ BY_REASON: dict[str, tuple[str, ...]] = {
         "saturated_primitive/entropy_of_a_confident_choice[float64: layer]",
         "saturated_primitive/entropy_of_a_confident_choice[float64: forward]",
     ),
-    "not rescaled": ("overflow_scale/Planck's_law[float32]",),
 }
 
 FAILING = {trap: reason for reason, traps in BY_REASON.items() for trap in traps}
