@@ -137,6 +137,7 @@ FUNCTIONS: Mapping[Op, Notation] = {
     stable.bose: (r"\frac{1}{e^{%s} - 1}", ATOM, (0,)),
     stable.over_expm1: (r"\frac{%s}{e^{%s} - 1}", ATOM, (0, 0)),
     stable.over_sinh: (r"\frac{%s}{\sinh\left(%s\right)}", ATOM, (0, 0)),
+    stable.power_less_one: (r"\left(1 + %s\right)^{%s} - 1", SUM, (SUM, 0)),
     stable.log1mexp_op: (r"\log\left(1 - e^{%s}\right)", ATOM, (0,)),
     stable.log_cosh_op: (r"\log \cosh\left(%s\right)", ATOM, (0,)),
     stable.sech: _called(r"\operatorname{sech}"),

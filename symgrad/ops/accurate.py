@@ -220,6 +220,14 @@ def over_expm1(x, y):
     return x * half * half / (-jnp.sign(y) * jnp.expm1(-jnp.abs(y)))
 
 
+def power_less_one(x, y):
+    """(1 + x)**y - 1, also where the power is nearly 1."""
+    exponent = y * jnp.log1p(jnp.where(x > -1, x, 0))
+    size = jnp.abs(exponent)
+    near = (x > -1) & (size < jnp.inf) & ((jnp.abs(x) < 0.5) | (size < 1))
+    return jnp.where(near, jnp.expm1(jnp.where(near, exponent, 0)), (1 + x) ** y - 1)
+
+
 def overflow_shift(x):
     """x where a few numbers as large as exp(x) overflow, 0 elsewhere."""
     return jnp.where(x > jnp.log(jnp.finfo(x.dtype).max) - 8, x, 0)

@@ -18,6 +18,8 @@ from symgrad.ops.pointwise import (
     eq,
     exp,
     is_finite,
+    log1p,
+    power_in_base,
     select,
     stop_gradient,
     tanh,
@@ -65,6 +67,14 @@ over_sinh = _function(
     lambda g, z, x, y: -(g * z / tanh(y)),
 )
 """x / sinh(y), whose slope -x cosh(y) / sinh²(y) is 0 where both parts overflow."""
+power_less_one = _function(
+    "power_less_one",
+    "power_less_one(x, y)",
+    lambda g, z, x, y: power_in_base(g, z + 1, x + 1, y),
+    lambda g, z, x, y: g * (log1p(select(eq(x, -1), 0, x)) * (z + 1)),
+    helpers=(accurate.power_less_one,),
+)
+"""(1 + x)**y - 1"""
 log1mexp_op = _function(
     "log1mexp", "log1mexp(x)", lambda g, y, x: -(g * bose(-x)), helpers=(log1mexp,)
 )

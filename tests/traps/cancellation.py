@@ -45,4 +45,21 @@ TRAPS = (
     Trap("divergence from one", lambda x: x * jnp.log(x) - x + 1.0, 1.0078125, order="value"),
     Trap("slope of a saturation", lambda x: x - jnp.tanh(x), 2.0**-10),
     Trap("lens", lambda a, b: 1.0 / (1.0 / a - 1.0 / (a + b)), 1e9, 1.0, order="value"),
+    Trap(
+        "compound interest", lambda r, n: jnp.sum((1.0 + r) ** n - 1.0), (1e-5, 1e-3), (360.0, 2.0)
+    ),
+    Trap(
+        "interest on a loan, by its years",
+        lambda r, n: jnp.sum(3.0 - 3.0 * (1.0 + r / 12.0) ** (-12.0 * n)),
+        (1e-5, 1e-3),
+        (30.0, 2.0),
+        wrt=1,
+    ),
+    Trap(
+        "payments on a mortgage",
+        lambda r, n: jnp.sum(r * (1.0 + r) ** n / ((1.0 + r) ** n - 1.0)),
+        (1e-5, 1e-2),
+        (360.0, 12.0),
+        order="value",
+    ),
 )
