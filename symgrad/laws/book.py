@@ -111,6 +111,7 @@ RANGES = (
     growth.quotient_by_sinh,
     *_rules_of(quotients),
     *_rules_of(nearly_equal),
+    algebra.negative_numerator,
     limits.simplified_function,
 )
 """What other laws would no longer recognise once these are applied."""
