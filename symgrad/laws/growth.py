@@ -146,9 +146,9 @@ def quotient_by_expm1(e: Expr) -> Expr | None:
         return None
     x, grown, above = found.x, exp(found.x), factors(top) or [top]
     quotient = product([f for f in above if f is not grown] or [constant(1, e.dtype)])
-    for i in range(found.count):
+    for i in range(found.exponent):
         quotient = over_expm1(-quotient, -x) if i < above.count(grown) else over_expm1(quotient, x)
-    more = [grown] * (above.count(grown) - found.count)
+    more = [grown] * (above.count(grown) - found.exponent)
     below.remove(found.node)
     quotient = product([quotient, *more])
     return quotient / product(below) if below else quotient
@@ -159,7 +159,7 @@ class _Power(NamedTuple):
 
     node: Expr
     x: Expr
-    count: int
+    exponent: int
 
 
 def _power_of_expm1(e: Expr) -> _Power | None:

@@ -102,8 +102,8 @@ def _inside(e: Expr) -> dict[Expr, None]:
 @rewrites(add, sub, exact=False, written_only=True, protects=PROTECTS)
 def power_of_nearly_one(e: Expr) -> Expr | None:
     """(1 + x)ⁿ - 1 by log1p and expm1 where the power is nearly 1"""
-    parts = terms(e) if e.type.real else None
-    for t in parts or ():
+    parts = (terms(e) if e.type.real else None) or []
+    for t in parts:
         c, node = t
         moves, whole = unmoved(node) if node is not None else ([], e)
         x = _above_one(whole.args[0]) if whole.op is power else None
