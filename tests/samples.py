@@ -843,6 +843,9 @@ def _hazard(x: Any) -> Any:
 STABLE = (
     _made(stable.log_abs, lambda x: jnp.log(jnp.abs(x)), several),
     _made(stable.bose, lambda x: 1 / jnp.expm1(x), several),
+    _made(stable.over_expm1, lambda x, y: x / jnp.expm1(y), normal, several),
+    _made(stable.over_sinh, lambda x, y: x / jnp.sinh(y), normal, several),
+    _made(stable.power_less_one, lambda x, y: (1 + x) ** y - 1, positive, normal),
     _made(stable.log1mexp_op, lambda x: jnp.log(1 - jnp.exp(x)), between(-3.0, -0.3)),
     _made(stable.log_cosh_op, lambda x: jnp.log(jnp.cosh(x)), several),
     _made(stable.sech, lambda x: 1 / jnp.cosh(x), normal),
@@ -874,6 +877,7 @@ STABLE = (
     ),
     _made(tails.ndtr, lambda x: jax.scipy.special.erfc(-x * 0.5**0.5) / 2, normal),
     _made(entropy.times_log_op, lambda x, y: x * jnp.log(y), several, positive),
+    _made(entropy.power_times_log_op, lambda x: x**3 * jnp.log(x), positive, exponent=3),
     _made(entropy.times_log1p_op, lambda x, y: x * jnp.log1p(y), several, positive),
     _made(entropy.relative_entropy_op, lambda x, y: x * jnp.log(x / y), positive, positive),
     _made(entropy.x_exp_x_op, lambda x: x * jnp.exp(x), normal),

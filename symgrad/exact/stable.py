@@ -24,6 +24,16 @@ def _bose(mp: Any, x: Any) -> Any:
     return _reciprocal(mp, mp.expm1(x))
 
 
+def _over_sinh(mp: Any, x: Any, y: Any) -> Any:
+    return mp.zero if is_huge(mp, y) else x * _reciprocal(mp, mp.sinh(y))
+
+
+def _power_less_one(mp: Any, x: Any, y: Any) -> Any:
+    if x <= -1 or is_huge(mp, y):
+        return mp.power(1 + x, y) - 1
+    return mp.expm1(y * mp.log1p(x))
+
+
 def _log1mexp(mp: Any, x: Any) -> Any:
     if is_huge(mp, x):
         return mp.zero if x < 0 else mp.nan
@@ -111,6 +121,7 @@ def _log_ndtr(mp: Any, x: Any) -> Any:
 POINTWISE: Mapping[Op, Value] = {
     stable.log_abs: lambda mp, x: mp.log(abs(x)) if x else mp.ninf,
     entropy.times_log_op: _times_log,
+    entropy.power_times_log_op: lambda mp, x, *, exponent: _times_log(mp, x**exponent, x),
     entropy.times_log1p_op: _times_log1p,
     entropy.xlogy: lambda mp, x, y: mp.zero if x == 0 else x * _log(mp, y),
     entropy.xlog1py: lambda mp, x, y: mp.zero if x == 0 else _times_log1p(mp, x, y),
@@ -128,6 +139,9 @@ POINTWISE: Mapping[Op, Value] = {
     stable.bose: _bose,
     stable.log1mexp_op: _log1mexp,
     stable.log_cosh_op: _log_cosh,
+    stable.over_expm1: lambda mp, x, y: x * _bose(mp, y),
+    stable.over_sinh: _over_sinh,
+    stable.power_less_one: _power_less_one,
     stable.sech: lambda mp, x: mp.zero if is_huge(mp, x) else 1 / mp.cosh(x),
 }
 

@@ -86,6 +86,7 @@ LIFT = (
     *_rules_of(others),
     *_rules_of(ranges),
     growth.exponential_times_logistic,
+    growth.exponential_times_lorentzian,
     growth.exponential_over_itself,
     *_rules_of(weights),
     *_rules_of(composed),
@@ -107,8 +108,12 @@ RANGES = (
     *_rules_of(homogeneous),
     growth.quotient_of_exponentials,
     growth.quotient_by_several_exponentials,
+    growth.quotient_by_expm1,
+    growth.factor_of_quotient_by_expm1,
+    growth.quotient_by_sinh,
     *_rules_of(quotients),
     *_rules_of(nearly_equal),
+    algebra.negative_numerator,
     limits.simplified_function,
 )
 """What other laws would no longer recognise once these are applied."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from symgrad.expr import Expr, Op, add, div, sub
-from symgrad.laws.limits import ZERO_OVER_ZERO
+from symgrad.laws.limits import ZERO_OVER_ZERO, removable_singularity
 from symgrad.laws.parameters import limit_in_a_parameter
 from symgrad.laws.terms import number, scaled, terms
 from symgrad.ops.pointwise import abs_, cos, exp, expm1, log, log1p, lt, select, sin
@@ -103,4 +103,6 @@ def inverse_of_a_limit(e: Expr) -> Expr | None:
     if number(top) is not None or top.shape != e.shape or bottom.op not in (add, sub, expm1):
         return None
     found = limit_in_a_parameter.rewrite(bottom / top)
-    return None if found is None else 1 / found
+    if found is None or removable_singularity.rewrite(e) is not None:
+        return None
+    return 1 / found

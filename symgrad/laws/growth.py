@@ -11,19 +11,31 @@ from symgrad.expr import Expr, Op, add, constant, div, mul, sub
 from symgrad.laws.terms import (
     are_opposite,
     factors,
+    number,
     power_of,
     product,
     quotient_factors,
     terms,
     total,
 )
-from symgrad.ops.pointwise import exp, expm1, integer_power, logistic, maximum
+from symgrad.ops.pointwise import (
+    exp,
+    expm1,
+    integer_power,
+    logistic,
+    lorentzian,
+    maximum,
+    sinh,
+)
 from symgrad.ops.shares import exponential_quotient, overflow_shift
+from symgrad.ops.stable import over_expm1, over_sinh, sech
 from symgrad.pattern import rewrites
 from symgrad.structure import is_finite
 from symgrad.walk import topological
 
 OVERFLOW = "overflow of exponentials above and below"
+LARGEST_POWER = 3
+"""By so many factors a number is divided one after the other."""
 
 
 class _Part(NamedTuple):
@@ -68,9 +80,11 @@ def quotient_of_exponentials(e: Expr) -> Expr | None:
     """(a exp(x) + b) / (c exp(x) + d), by exp(-|x|)"""
     top, bottom = e.args
     base, count = power_of(bottom) or (bottom, 1)
-    below = _parts(base) if base.op in (add, sub) and e.type.real else None
+    below = _parts(base) if base.op in (add, sub, expm1) and e.type.real else None
     above = None if below is None else _parts(top)
     if below is None or above is None or not any(map(_may_overflow, below)):
+        return None
+    if base.op is expm1 and (len(above) == 1 or all(p.function is None for p in above)):
         return None
     functions = [{p.function for p in parts if p.function} for parts in (above, below)]
     exponents = list(dict.fromkeys(p.exponent for p in (*below, *above)))
@@ -118,6 +132,75 @@ def _coefficient(parts: Sequence[_Part], exponent: Expr | None, like: Expr) -> E
     if all(node is None for _, node in members):
         return constant(sum(c for c, _ in members), like.dtype)
     return total(members, like.type)
+
+
+@rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
+def quotient_by_expm1(e: Expr) -> Expr | None:
+    """a / (exp(x) - 1), whose slope stays in between; a exp(x) / (exp(x) - 1) = -a / (exp(-x) - 1)
+
+    And so for powers of these.
+    """
+    top, bottom = e.args
+    below = factors(bottom) if e.type.real else None
+    found = next((p for p in map(_power_of_expm1, below or ()) if p), None)
+    if below is None or found is None or is_finite(exp(found.x)):
+        return None
+    x, grown, above = found.x, exp(found.x), factors(top) or [top]
+    quotient = product([f for f in above if f is not grown] or [constant(1, e.dtype)])
+    for i in range(found.exponent):
+        quotient = over_expm1(-quotient, -x) if i < above.count(grown) else over_expm1(quotient, x)
+    more = [grown] * (above.count(grown) - found.exponent)
+    below.remove(found.node)
+    quotient = product([quotient, *more])
+    return quotient / product(below) if below else quotient
+
+
+class _Power(NamedTuple):
+    """(exp(x) - 1)ⁿ"""
+
+    node: Expr
+    x: Expr
+    exponent: int
+
+
+def _power_of_expm1(e: Expr) -> _Power | None:
+    base, count = power_of(e) or (e, 1)
+    plain = base.op is expm1 and count <= LARGEST_POWER
+    return _Power(e, base.args[0], count) if plain else None
+
+
+@rewrites(mul, exact=False, protects="underflow of an exponential")
+def factor_of_quotient_by_expm1(e: Expr) -> Expr | None:
+    """a (1 / (exp(x) - 1)) = a / (exp(x) - 1), where 1 / exp(x) alone underflows"""
+    for a, quotient in (e.args, e.args[::-1]):
+        if quotient.op is over_expm1 and number(a) is None and a.shape == quotient.shape:
+            above, x = quotient.args
+            if (value := number(above)) is not None:
+                return total([(value, over_expm1(a, x))], e.type)
+    return None
+
+
+@rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
+def quotient_by_sinh(e: Expr) -> Expr | None:
+    """a / sinh(x), whose slope -a cosh(x) / sinh²(x) stays in between; and by powers of it"""
+    top, bottom = e.args
+    base, count = power_of(bottom) or (bottom, 1)
+    if base.op is not sinh or count > LARGEST_POWER or not e.type.real:
+        return None
+    for _ in range(count):
+        top = over_sinh(top, *base.args)
+    return top
+
+
+@rewrites(mul, exact=False, protects=OVERFLOW)
+def exponential_times_lorentzian(e: Expr) -> Expr | None:
+    """exp(x) / (1 + exp(x)²) = 1 / (2 cosh(x))"""
+    parts = factors(e) if e.type.real else None
+    for f, g in itertools.permutations(parts or (), 2):
+        if f.op is exp and g.op is lorentzian and g.args[0] is f:
+            rest = [p for p in parts or () if p not in (f, g)]
+            return product([sech(*f.args) * 0.5, *rest])
+    return None
 
 
 @rewrites(mul, exact=False, protects=OVERFLOW)

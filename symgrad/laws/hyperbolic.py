@@ -71,6 +71,11 @@ def tanh_from_quotient(x):
     return sinh(x) / cosh(x), tanh(x)
 
 
+@equation(exact=False, protects="overflow of both exponentials")
+def coth_from_quotient(x):
+    return cosh(x) / sinh(x), 1 / tanh(x)
+
+
 @rewrites(log, exact=False, protects=PROTECTS)
 def arctanh_from_logarithm(e: Expr) -> Expr | None:
     """log((1 + x) / (1 - x)) = 2 arctanh(x)"""

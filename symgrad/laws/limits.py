@@ -7,7 +7,7 @@ analytic in the variable, and each of its functions takes the value of its serie
 from __future__ import annotations
 
 from symgrad.expr import Expr, Type
-from symgrad.laws import algebra, lift
+from symgrad.laws import algebra, growth, lift
 from symgrad.laws.poles import PASSES_ON, Pole, candidates, is_infinite
 from symgrad.laws.separate import Separated, Term, power_of, product, separate, times
 from symgrad.ops.limit import limit_op, variable
@@ -99,11 +99,15 @@ def _side(function: Expr, centre: float) -> int | None:
 ARITHMETIC = tuple(
     r for module in (algebra, lift) for r in vars(module).values() if isinstance(r, Rule)
 )
+RANGES = (growth.quotient_of_exponentials, growth.quotient_by_expm1, growth.quotient_by_sinh)
 
 
 @rewrites(limit_op, exact=False)
 def simplified_function(e: Expr) -> Expr | None:
-    """A function with a removable singularity, with the laws of arithmetic applied to it"""
+    """A function with a removable singularity, with the laws of arithmetic applied to it
+
+    And those of quotients by exponentials, which it keeps where these overflow.
+    """
     function = e.params["function"]
-    (found,) = simplify(Graph((), (function,)), (ARITHMETIC,)).outputs
+    (found,) = simplify(Graph((), (function,)), (ARITHMETIC, RANGES)).outputs
     return None if found is function else limit_op(*e.args, **{**e.params, "function": found})

@@ -7,8 +7,12 @@ import math
 from symgrad.expr import Expr, add, literal, sub
 from symgrad.laws.cancel import PROTECTS
 from symgrad.laws.limits import by_series, repeated
+from symgrad.laws.moves import moved, unmoved
 from symgrad.laws.poles import Pole, centres
 from symgrad.laws.separate import LARGEST_SUM, RULES, Term, product, separate
+from symgrad.laws.terms import terms, total
+from symgrad.ops.pointwise import power
+from symgrad.ops.stable import power_less_one
 from symgrad.pattern import rewrites
 from symgrad.series import laurent, leading, real_value
 
@@ -93,3 +97,27 @@ def _inside(e: Expr) -> dict[Expr, None]:
             if node.op in RULES:
                 stack.extend(node.args)
     return found
+
+
+@rewrites(add, sub, exact=False, written_only=True, protects=PROTECTS)
+def power_of_nearly_one(e: Expr) -> Expr | None:
+    """(1 + x)ⁿ - 1 by log1p and expm1 where the power is nearly 1"""
+    parts = (terms(e) if e.type.real else None) or []
+    for t in parts:
+        c, node = t
+        moves, whole = unmoved(node) if node is not None else ([], e)
+        x = _above_one(whole.args[0]) if whole.op is power else None
+        if x is None or (-c, None) not in parts or not whole.args[1].type.inexact:
+            continue
+        rest = [p for p in parts if p not in (t, (-c, None))]
+        return total([(c, moved(power_less_one(x, whole.args[1]), moves)), *rest], e.type)
+    return None
+
+
+def _above_one(e: Expr) -> Expr | None:
+    """x of 1 + x."""
+    moves, inner = unmoved(e)
+    parts = terms(inner) if inner.op in (add, sub) else None
+    if parts is None or (1.0, None) not in parts:
+        return None
+    return moved(total([p for p in parts if p != (1.0, None)], inner.type), moves)

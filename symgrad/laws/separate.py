@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal, literal_value, mul, neg, sub
-from symgrad.ops.entropy import times_log1p_op, times_log_op, xlog1py, xlogy
+from symgrad.ops.entropy import power_times_log_op, times_log1p_op, times_log_op, xlog1py, xlogy
 from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.norm import hypot, norm, ratio
 from symgrad.ops.pointwise import (
@@ -310,6 +310,13 @@ def _of_product_with_log(e: Expr, known: list[Separated]) -> Separated | None:
     return _of_product(e, [x, second])
 
 
+def _of_power_times_log(e: Expr, known: list[Separated]) -> Separated | None:
+    (x,), (base,) = known, e.args
+    power = _of_power(e, known)
+    logarithm = _of_function(log(base), [x]) or _alone(log(base))
+    return power and _of_product(e, [power, logarithm])
+
+
 def _of_broadcast(e: Expr, known: list[Separated]) -> Separated:
     (x,) = known
     places = e.params["axes"]
@@ -385,6 +392,7 @@ RULES: Mapping[Any, Callable[[Expr, list[Separated]], Separated | None]] = {
     neg: _of_negative,
     mul: _of_product,
     **dict.fromkeys((times_log_op, times_log1p_op, xlogy, xlog1py), _of_product_with_log),
+    power_times_log_op: _of_power_times_log,
     div: _of_quotient,
     ratio: _of_quotient,
     square: _of_power,

@@ -214,6 +214,20 @@ def exponential_quotient(x, a, b, c, d, above, below):
     return (a * scaled(above) + b * one) / (c * scaled(below) + d * one)
 
 
+def over_expm1(x, y):
+    """x / (exp(y) - 1), also where the exponential overflows."""
+    half = jnp.exp(-jnp.maximum(y, 0) / 2)
+    return x * half * half / (-jnp.sign(y) * jnp.expm1(-jnp.abs(y)))
+
+
+def power_less_one(x, y):
+    """(1 + x)**y - 1, also where the power is nearly 1."""
+    exponent = y * jnp.log1p(jnp.where(x > -1, x, 0))
+    size = jnp.abs(exponent)
+    near = (x > -1) & (size < jnp.inf) & ((jnp.abs(x) < 0.5) | (size < 1))
+    return jnp.where(near, jnp.expm1(jnp.where(near, exponent, 0)), (1 + x) ** y - 1)
+
+
 def overflow_shift(x):
     """x where exp(x) is near an end of the range of numbers, 0 elsewhere."""
     far = jnp.abs(x) > jnp.log(jnp.finfo(x.dtype).max) / 2

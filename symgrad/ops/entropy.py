@@ -17,6 +17,7 @@ from symgrad.ops.pointwise import (
     and_,
     eq,
     exp,
+    integer_power,
     log,
     log1p,
     logistic,
@@ -60,6 +61,30 @@ times_log_op = _function(
     _slope_in_argument,
     helpers=(times_log,),
 )
+
+
+def power_times_log(x, exponent):
+    """x**exponent * log(x), and 0 where x is 0."""
+    return jnp.where(x == 0, 0, x**exponent * jnp.log(x))
+
+
+def _slope_of_power_times_log(g: Expr, z: Expr, x: Expr) -> Expr:
+    n = z.params["exponent"] - 1
+    lower = times_log_op(x, x) if n == 1 else power_times_log_op(x, exponent=n)
+    return g * ((n + 1) * lower + integer_power(x, n))
+
+
+power_times_log_op = Op(
+    "power_times_log",
+    lambda x, *, exponent: x,
+    lambda e: f"power_times_log(x, {e.params['exponent']})",
+    Pointwise(_slope_of_power_times_log),
+    params=("exponent",),
+    elementwise=True,
+    flops=lambda e: (TRANSCENDENTAL + 2) * e.type.size,
+    helpers=(power_times_log,),
+)
+"""xⁿ log(x) for n > 1, whose slope is 0 at 0."""
 
 
 def times_log1p(x, y):

@@ -405,7 +405,7 @@ def _power_type(x: Type, y: Type) -> Type:
     return Type(broadcast_types(x, y), x.dtype, x.weak and y.weak)
 
 
-def _power_in_base(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
+def power_in_base(g: Expr, z: Expr, x: Expr, y: Expr) -> Expr:
     """0 at 0 to the power of 0, where `y * x**(y - 1)` is not defined."""
     if y.type.inexact:
         base = x if literal_value(y) else select(eq(y, 0), select(eq(x, 0), 1, x), x)
@@ -422,7 +422,7 @@ power = Op(
     "pow",
     _power_type,
     "x**y",
-    Pointwise(_power_in_base, _power_in_exponent),
+    Pointwise(power_in_base, _power_in_exponent),
     elementwise=True,
     flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
 )

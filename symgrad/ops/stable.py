@@ -18,6 +18,8 @@ from symgrad.ops.pointwise import (
     eq,
     exp,
     is_finite,
+    log1p,
+    power_in_base,
     select,
     stop_gradient,
     tanh,
@@ -26,12 +28,12 @@ from symgrad.ops.reduce import last_axis_as_minus_one, reduce_max
 from symgrad.ops.shape import expand, reduce_sum
 
 
-def _function(name: str, source: str, partial: Any, helpers: tuple[Any, ...] = ()) -> Op:
+def _function(name: str, source: str, *partials: Any, helpers: tuple[Any, ...] = ()) -> Op:
     return Op(
         name,
         elementwise_type,
         source,
-        Pointwise(partial),
+        Pointwise(*partials),
         elementwise=True,
         flops=lambda e: 2 * TRANSCENDENTAL * e.type.size,
         helpers=helpers,
@@ -50,6 +52,29 @@ def log1mexp(x):
 
 bose = _function("bose", "1 / jnp.expm1(x)", lambda g, y, x: g * (y * bose(-x)))
 """1 / (exp(x) - 1); its derivative is -y (1 + y) = y bose(-x), which does not cancel."""
+over_expm1 = _function(
+    "over_expm1",
+    "over_expm1(x, y)",
+    lambda g, z, x, y: over_expm1(g, y),
+    lambda g, z, x, y: over_expm1(g * z, -y),
+    helpers=(accurate.over_expm1,),
+)
+"""x / (exp(y) - 1), which is finite where both parts of its slope overflow."""
+over_sinh = _function(
+    "over_sinh",
+    "x / jnp.sinh(y)",
+    lambda g, z, x, y: over_sinh(g, y),
+    lambda g, z, x, y: -(g * z / tanh(y)),
+)
+"""x / sinh(y), whose slope -x cosh(y) / sinh²(y) is 0 where both parts overflow."""
+power_less_one = _function(
+    "power_less_one",
+    "power_less_one(x, y)",
+    lambda g, z, x, y: power_in_base(g, z + 1, x + 1, y),
+    lambda g, z, x, y: g * (log1p(select(eq(x, -1), 0, x)) * (z + 1)),
+    helpers=(accurate.power_less_one,),
+)
+"""(1 + x)**y - 1"""
 log1mexp_op = _function(
     "log1mexp", "log1mexp(x)", lambda g, y, x: -(g * bose(-x)), helpers=(log1mexp,)
 )

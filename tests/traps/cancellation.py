@@ -48,4 +48,21 @@ TRAPS = (
     Trap("hypotenuse less a side", lambda a, b: jnp.sqrt(a**2 + b**2) - a, 4.0, 2.0**-10),
     Trap("drop below the horizon", lambda r, d: r - r * jnp.cos(d / r), 4194304.0, 4.0, wrt=1),
     Trap("charge of a capacitor", lambda q, t: q - q * jnp.exp(-t), 3.0, 2.0**-20),
+    Trap(
+        "compound interest", lambda r, n: jnp.sum((1.0 + r) ** n - 1.0), (1e-5, 1e-3), (360.0, 2.0)
+    ),
+    Trap(
+        "interest on a loan, by its years",
+        lambda r, n: jnp.sum(3.0 - 3.0 * (1.0 + r / 12.0) ** (-12.0 * n)),
+        (1e-5, 1e-3),
+        (30.0, 2.0),
+        wrt=1,
+    ),
+    Trap(
+        "payments on a mortgage",
+        lambda r, n: jnp.sum(r * (1.0 + r) ** n / ((1.0 + r) ** n - 1.0)),
+        (1e-5, 1e-2),
+        (360.0, 12.0),
+        order="value",
+    ),
 )

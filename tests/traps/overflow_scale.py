@@ -97,6 +97,38 @@ TRAPS = (
     ),
     Trap("Planck's law", lambda x: x**3 / (jnp.exp(x) - 1.0), 89.0, order="value", units=3.0),
     Trap("Planck's law, slope", lambda x: x**3 / (jnp.exp(x) - 1.0), 60.0, units=3.0),
+    Trap(
+        "Planck's law at any temperature",
+        lambda v, t: jnp.sum(v**3 / (jnp.exp(v / t) - 1.0)),
+        (300.0, 90.0, 2.0),
+        (1.0, 0.5, 3.0),
+    ),
+    Trap(
+        "Planck's law at any temperature, by temperature",
+        lambda v, t: jnp.sum(v**3 / (jnp.exp(2.0 * v / t) - 1.0)),
+        (300.0, 90.0, 2.0),
+        (1.0, 2.0, 3.0),
+        wrt=1,
+        units=4.0,
+    ),
+    Trap("occupation of bosons", lambda x: jnp.sum(1e3 / jnp.expm1(x)), (1e-3, 200.0, 800.0)),
+    Trap(
+        "Einstein's heat capacity",
+        lambda x: jnp.sum(x**2 * jnp.exp(x) / (jnp.exp(x) - 1.0) ** 2),
+        (0.0, 60.0, 1000.0),
+    ),
+    Trap(
+        "currents through a membrane",
+        lambda v: jnp.sum(v / (jnp.exp(v) - 1.0)),
+        (120.0, 0.0, 800.0),
+    ),
+    Trap("argument over sinh", lambda x: jnp.sum(x / jnp.sinh(x)), (0.0, 120.0, 0.5, -900.0)),
+    Trap(
+        "hyperbolic cotangent from exponentials",
+        lambda x: jnp.sum((jnp.exp(2.0 * x) + 1.0) / (jnp.exp(2.0 * x) - 1.0)),
+        (200.0, -400.0, 0.5),
+    ),
+    Trap("Gudermann's function", lambda x: jnp.sum(jnp.arctan(jnp.exp(3.0 * x))), (300.0, 0.5)),
     Trap("slope of a secant", lambda x: 2.0 / (jnp.exp(x) + jnp.exp(-x)), 60.0, units=3.0),
     Trap(
         "geometric mean of three",

@@ -101,4 +101,21 @@ TRAPS = (
         (0.0, 2.0, 3.0),
         slope=(0.0, 8.0, 4.0),
     ),
+    Trap("entropy of amplitudes", lambda x: -jnp.sum(x**2 * jnp.log(x**2)), (0.0, 0.25, -0.8)),
+    Trap(
+        "entropy of amplitudes, normalised",
+        lambda x: -jnp.sum(x**2 / jnp.sum(x**2) * jnp.log2(x**2 / jnp.sum(x**2))),
+        (0.0, 1.0, 2.0),
+    ),
+    Trap(
+        "entropy of amplitudes as an inner product",
+        lambda x: -jnp.einsum("i,i->", x * x, jnp.log(x * x)),
+        (0.0, 0.25, 0.8),
+    ),
+    Trap("cube times logarithm", lambda x: jnp.sum(x**3 * jnp.log(x)), (0.0, 0.5)),
+    Trap(
+        "thin plate spline",
+        lambda x: jnp.sum(x**2) * jnp.log(jnp.sqrt(jnp.sum(x**2))),
+        (0.0, 0.0),
+    ),
 )
