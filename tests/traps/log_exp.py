@@ -107,8 +107,10 @@ TRAPS = (
     ),
     Trap(
         "softmax of entries selected",
-        lambda x: (jnp.where(x > 920.0, 0.0, jnp.exp(x)) @ like(x, (1.0, 2.0, 3.0)))
-        / jnp.sum(jnp.where(x > 920.0, 0.0, jnp.exp(x))),
+        lambda x: (
+            (jnp.where(x > 920.0, 0.0, jnp.exp(x)) @ like(x, (1.0, 2.0, 3.0)))
+            / jnp.sum(jnp.where(x > 920.0, 0.0, jnp.exp(x)))
+        ),
         (900.0, 960.0, 902.0),
         units=4.0,
     ),
