@@ -609,6 +609,25 @@ PROGRAMS = [
     fires(divided.divided_difference, lambda x, y: (jnp.exp(x) - jnp.exp(y)) / (x - y), (3,), (3,)),
     fires(
         divided.divided_difference,
+        lambda a, b, t: a / (a - b) * (jnp.exp(-b * t) - jnp.exp(-a * t)),
+        (),
+        (),
+        (3,),
+    ),
+    fires(
+        divided.divided_difference,
+        lambda x, y, p: (x**p - y**p) / (x - y),
+        MIDDLE,
+        MIDDLE,
+        MIDDLE,
+    ),
+    fires(
+        divided.divided_difference, lambda x, y: (jnp.sqrt(x) - jnp.sqrt(y)) / (x - y), (3,), (3,)
+    ),
+    fires(divided.divided_difference, lambda x, y: (x**3 - y**3) / (x - y), (3,), (3,)),
+    fires(divided.divided_difference, lambda x, h: (1 / (x + h) - 1 / x) / h, (3,), (3,)),
+    fires(
+        divided.divided_difference,
         lambda x: (x - 1.5 * x[0]) / jnp.log(x / (1.5 * x[0])),
         MIDDLE,
     ),
