@@ -26,7 +26,6 @@ TRAPS = (
         2.0,
         (0.5, 3.0),
     ),
-    Trap("geometric series", lambda r: (1.0 - r**6) / (1.0 - r), 1.0),
     Trap("quotient of a difference of cubes", lambda x, y: (x**3 - y**3) / (x - y), 1.0, 1.0),
     Trap("slope of a power", lambda x, y: (x**2.5 - y**2.5) / (x - y), 1.5, 1.5),
     Trap(
