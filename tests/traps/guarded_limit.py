@@ -52,9 +52,6 @@ TRAPS = (
         (1.0, 2.0, 4.0),
         1.0,
     ),
-        0.0,
-        (1.0, 2.0, 4.0),
-    ),
     Trap("rotation by a vector", _rodrigues, (0.0, 0.0, 0.0)),
     Trap(
         "entries of a guarded array",
