@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from weakref import WeakSet
 
 from symgrad.expr import Expr, Op, literal
 from symgrad.pattern import Rule
@@ -59,6 +61,7 @@ class _Normaliser:
     def __init__(self, phase: Phase, graph: Graph, log: Log):
         self.phase, self.graph, self.log = phase, graph, log
         self.rules = _by_root(phase)
+        self.settled = _settled(phase)
         self.normal: dict[Expr, Expr] = {}
         self.becomes: dict[Expr, Expr] = {}
         self.origins: Origins = dict(graph.origins)
@@ -111,6 +114,10 @@ class _Normaliser:
             self._inherit(node, rebuilt)
             return rebuilt
         derived = self.origins.get(node, UNKNOWN).backward
+        settled = self.settled[derived]
+        if node in settled:
+            return node
+        goes_in_circles = False
         for rule in self.rules.get(node.op, ()):
             if rule.written_only if derived else rule.derivatives_only:
                 continue
@@ -118,12 +125,16 @@ class _Normaliser:
                 self.log.exhausted = True
                 return node
             found = rule.rewrite(node)
-            if found is not None and not self._leads_to(found, node):
+            if found is not None and self._leads_to(found, node):
+                goes_in_circles = True
+            elif found is not None:
                 self.budget -= 1
                 self._inherit(node, found)
                 origin = self.origins.get(node, UNKNOWN)
                 self.log.steps.append(Step(rule, node, found, origin))
                 return found
+        if not goes_in_circles:
+            settled.add(node)
         return node
 
     def _leads_to(self, start: Expr, node: Expr) -> bool:
@@ -152,6 +163,12 @@ class _Normaliser:
             if node.args and node not in self.origins and node not in self.normal:
                 self.origins[node] = unnamed
                 stack.extend(node.args)
+
+
+@lru_cache(maxsize=64)
+def _settled(phase: Phase) -> tuple[WeakSet[Expr], WeakSet[Expr]]:
+    """Nodes that no rule of a phase applies to: the user's, and those of derivatives."""
+    return WeakSet(), WeakSet()
 
 
 def _by_root(phase: Phase) -> Mapping[Op, list[Rule]]:

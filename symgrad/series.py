@@ -140,6 +140,16 @@ def _context() -> Any:
     return context(DIGITS)
 
 
+def complex_number(z: complex) -> Any:
+    """A complex number with as many digits as others here have."""
+    return _context().mpc(z)
+
+
+def magnitude(z: Any) -> Any:
+    """The binary logarithm of an absolute value, in whole numbers."""
+    return _context().mag(z)
+
+
 def value_at(function: Expr, z: Any) -> Any:
     """The value of an expression in `variable` at a complex number.
 
@@ -154,7 +164,7 @@ def value_at(function: Expr, z: Any) -> Any:
             continue
         known = _values.setdefault(node, {})
         if z not in known:
-            known[z] = _computed(node, [values[a] for a in node.args])
+            known[z] = computed(node, [values[a] for a in node.args])
         values[node] = known[z]
     return values[function]
 
@@ -163,7 +173,8 @@ _values: weakref.WeakKeyDictionary[Expr, dict[Any, Any]] = weakref.WeakKeyDictio
 """Functions of one program share most of their parts, and the points they are looked at."""
 
 
-def _computed(node: Expr, operands: Sequence[Any]) -> Any:
+def computed(node: Expr, operands: Sequence[Any]) -> Any:
+    """The value of an operation of complex numbers; it raises what `value_at` does."""
     mp = _context()
     if node.op is literal:
         return number(mp, node.params["value"].value)

@@ -69,6 +69,7 @@ VERIFIED: dict[str, tuple[str, ...]] = {
     "function_of_a_matrix": ("in programs",),
     "guarded_hypotenuse": ("in programs",),
     "guarded_limit": ("in programs",),
+    "guarded_limit_of_several": ("in programs",),
     "hazard_from_quotient": ("in programs",),
     "hypotenuse_by_the_larger": ("in programs",),
     "inverse_by_blocks": ("in programs",),

@@ -611,6 +611,25 @@ PROGRAMS = [
     fires(divided.divided_difference, lambda x, y: (jnp.exp(x) - jnp.exp(y)) / (x - y), (3,), (3,)),
     fires(
         divided.divided_difference,
+        lambda a, b, t: a / (a - b) * (jnp.exp(-b * t) - jnp.exp(-a * t)),
+        (),
+        (),
+        (3,),
+    ),
+    fires(
+        divided.divided_difference,
+        lambda x, y, p: (x**p - y**p) / (x - y),
+        MIDDLE,
+        MIDDLE,
+        MIDDLE,
+    ),
+    fires(
+        divided.divided_difference, lambda x, y: (jnp.sqrt(x) - jnp.sqrt(y)) / (x - y), (3,), (3,)
+    ),
+    fires(divided.divided_difference, lambda x, y: (x**3 - y**3) / (x - y), (3,), (3,)),
+    fires(divided.divided_difference, lambda x, h: (1 / (x + h) - 1 / x) / h, (3,), (3,)),
+    fires(
+        divided.divided_difference,
         lambda x: (x - 1.5 * x[0]) / jnp.log(x / (1.5 * x[0])),
         MIDDLE,
     ),
@@ -963,6 +982,28 @@ PROGRAMS = [
     fires(spectral.polar_factor_of_singular_vectors, _nearest_rotation),
     fires(limits.removable_singularity, lambda x: jnp.sin(x) / x),
     fires(guards.guarded_limit, lambda x: jnp.where(x == 0, 1.0, jnp.sin(x) / x)),
+    fires(
+        guards.guarded_limit_of_several,
+        lambda a, b: jnp.where(a == b, a, (a - b) / jnp.log(a / b)),
+        MIDDLE,
+        MIDDLE,
+    ),
+    fires(
+        guards.guarded_limit_of_several,
+        lambda c, g: jnp.where(
+            g == 1.0, jnp.log(c), (c ** (1.0 - g) - 1.0) / jnp.where(g == 1.0, 1.0, 1.0 - g)
+        ),
+        MIDDLE,
+        RATE,
+    ),
+    fires(
+        guards.guarded_limit_of_several,
+        lambda k, x: jnp.where(
+            k == 0.0, jnp.exp(jnp.mean(jnp.log(x))), jnp.mean(x**k) ** (1.0 / k)
+        ),
+        RATE,
+        MIDDLE,
+    ),
     fires(nearly_equal.cancelling_functions, lambda x: jnp.sin(x) - x),
     fires(
         parameters.limit_in_a_parameter,

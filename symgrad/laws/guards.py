@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 
-from symgrad.expr import Expr, add, div, item, mul, neg, sub
-from symgrad.laws.limits import ZERO_OVER_ZERO, continued
+from symgrad.errors import NoExactValueError
+from symgrad.exact import VALUES, evaluate
+from symgrad.exact.arrays import ARRAYS
+from symgrad.expr import Expr, add, div, fresh, item, mul, neg, sub
+from symgrad.laws.averages import difference_of_averages, logarithm_of_average, power_of_average
+from symgrad.laws.divided import divided_difference
+from symgrad.laws.limits import ZERO_OVER_ZERO, continued, removable_singularity
 from symgrad.laws.parameters import limit_in_a_parameter, power_in_a_parameter
 from symgrad.laws.poles import Pole
 from symgrad.laws.separate import LARGEST_REGION, RULES, Separated, Term, separate
@@ -18,6 +24,7 @@ from symgrad.ops.limit import limit_op
 from symgrad.ops.norm import length
 from symgrad.ops.pointwise import (
     abs_,
+    and_,
     eq,
     ge,
     gt,
@@ -27,11 +34,13 @@ from symgrad.ops.pointwise import (
     not_,
     select,
 )
-from symgrad.ops.shape import broadcast, reshape_op, uniform_value, unrepeated
+from symgrad.ops.reduce import reduce_max
+from symgrad.ops.shape import broadcast, full, reshape_op, uniform_value, unrepeated
 from symgrad.pattern import fit, rewrites
+from symgrad.rewrite import simplify
 from symgrad.series import laurent, real_value
 from symgrad.structure import bounds
-from symgrad.walk import substitute, topological
+from symgrad.walk import Graph, substitute, topological
 
 CUSTOM = (custom_jvp, custom_vjp)
 
@@ -161,6 +170,113 @@ def _in_a_parameter(e: Expr, at_point: Expr, outside: Expr, guard: Guard) -> Exp
     return None if written is e else select(small, near, written)
 
 
+@rewrites(select, exact=False, written_only=True, protects=ZERO_OVER_ZERO)
+def guarded_limit_of_several(e: Expr) -> Expr | None:
+    """where(x = y, f(x, x), f(x, y)) = f(x, y) for the limit of a function that is 0/0 there"""
+    condition, on_true, on_false = e.args
+    for old, new, holds in _equalities(condition) if e.type.real else ():
+        at_point, elsewhere = (on_true, on_false) if holds else (on_false, on_true)
+        outside = _outside(elsewhere, condition, holds)
+        if outside is not elsewhere:
+            outside = simplify(Graph((), (outside,)), (CONTINUED,)).outputs[0]
+        chosen = _near_and_far(outside)
+        if len({n.args[0] for n in chosen}) != 1 or outside.shape != e.shape:
+            continue
+        small = fit(chosen[0].args[0], e.type)
+        near, far = (
+            substitute([outside], {n: fit(n.args[i], n.type) for n in chosen})[0] for i in (1, 2)
+        )
+        if small.shape != e.shape or not _are_equal(near, at_point, {old: new}):
+            continue
+        written = select(condition, *((at_point, far) if holds else (far, at_point)))
+        return None if written is e else select(small, near, written)
+    return None
+
+
+def _equalities(condition: Expr) -> Iterator[tuple[Expr, Expr, bool]]:
+    """What has to be replaced by what where a guard is for one point, and whether it is for it."""
+    holds, inner = True, condition
+    while inner.op in (broadcast, reshape_op, not_):
+        holds ^= inner.op is not_
+        (inner,) = inner.args
+    guard = Guard.of(condition)
+    while guard is not None and not guard.within:
+        v = guard.variable
+        yield v, full(guard.centre, v.type), guard.holds
+        if v.op is sub and not guard.centre:
+            x, y = v.args
+            yield from _either(x, y, guard.holds)
+        guard = guard.of_operand()
+    if inner.op in (eq, ne):
+        x, y = inner.args
+        yield from _either(x, y, holds is (inner.op is eq))
+
+
+def _either(x: Expr, y: Expr, holds: bool) -> Iterator[tuple[Expr, Expr, bool]]:
+    if x.type.real and x.type == y.type:
+        yield x, y, holds
+        yield y, x, holds
+
+
+def _are_equal(near: Expr, at_point: Expr, given: Mapping[Expr, Expr]) -> bool:
+    """Whether two expressions have the same value, by that at a random point."""
+    if any(old in topological([new]) for old, new in given.items()):
+        return False
+    roots = substitute([near, at_point], dict(given))
+    leaves = _leaves(roots)
+    if leaves is None:
+        return False
+    inputs = {e: fresh(e.type) for e in leaves}
+    graph = Graph(tuple(inputs.values()), tuple(substitute(roots, inputs)))
+    random = np.random.default_rng(0)
+    points = [random.uniform(0.5, 1.5, e.shape) for e in leaves]
+    try:
+        found, wanted = evaluate(graph, points, DIGITS)
+    except (ArithmeticError, ValueError, TypeError, NoExactValueError):
+        return False
+    precision = 4 * float(jnp.finfo(near.dtype).eps)
+    entries = zip(*(np.broadcast_to(x, near.shape).flat for x in (found, wanted)), strict=True)
+    return all(abs(a - b) <= precision * abs(a) for a, b in entries)
+
+
+DIGITS = 30
+LARGEST_PROOF = 20000
+"""So many numbers are computed to see whether two expressions are equal."""
+
+LOOKED_INTO = frozenset({*VALUES, *ARRAYS, limit_op})
+
+CONTINUED = (
+    divided_difference,
+    difference_of_averages,
+    logarithm_of_average,
+    power_of_average,
+    removable_singularity,
+    limit_in_a_parameter,
+    power_in_a_parameter,
+)
+"""The laws that find limits, for what a guard inside of a guarded expression kept from them."""
+
+
+def _leaves(roots: Sequence[Expr]) -> list[Expr] | None:
+    """What expressions are put together of, None if that is too much."""
+    found: dict[Expr, bool] = {}
+    stack = list(roots)
+    size = 0
+    while stack:
+        node = stack.pop()
+        if node in found:
+            continue
+        known = node.op in LOOKED_INTO
+        if not known and not (node.type.real and node.type.inexact):
+            return None
+        size += node.type.size
+        if size > LARGEST_PROOF or len(found) > 4 * LARGEST_REGION:
+            return None
+        found[node] = known
+        stack.extend(node.args if known else ())
+    return [node for node, known in found.items() if not known]
+
+
 def _near_and_far(e: Expr) -> list[Expr]:
     """The nodes in an expression that choose between a limit and what was written."""
     found: dict[Expr, bool] = {}
@@ -174,7 +290,10 @@ def _near_and_far(e: Expr) -> list[Expr]:
 
 
 def _is_small(condition: Expr) -> bool:
-    return condition.op is lt and condition.args[0].op is abs_
+    condition = unrepeated(condition)
+    if condition.op is and_:
+        return all(map(_is_small, condition.args))
+    return condition.op is lt and unrepeated(condition.args[0]).op in (abs_, reduce_max)
 
 
 def _agree_at_zero(near: Expr, at_point: Expr, u: Expr, k: Expr) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from symgrad.expr import Expr, Type
 from symgrad.laws import algebra, growth, lift
-from symgrad.laws.poles import PASSES_ON, Pole, candidates, is_infinite
+from symgrad.laws.poles import PASSES_ON, Pole, candidates, grows, is_infinite
 from symgrad.laws.separate import Separated, Term, power_of, product, separate, times
 from symgrad.ops.limit import limit_op, variable
 from symgrad.ops.pointwise import (
@@ -27,7 +27,7 @@ ZERO_OVER_ZERO = "0/0 where the function has a limit, and lost digits near there
 def removable_singularity(e: Expr) -> Expr | None:
     """f(x) = Σ cₖ (x - a)ᵏ near a point a where f is 0/0 and its Laurent series has no pole"""
     for pole in candidates(e):
-        found = separate(e, pole.variable)
+        found = None if grows(e, pole) else separate(e, pole.variable)
         if found is not None and (whole := continued(e, found, pole)) is not None:
             return whole
     return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from symgrad.expr import Expr, constant, div
 from symgrad.laws.limits import ZERO_OVER_ZERO, analytic, continued, repeated
-from symgrad.laws.poles import PASSES_ON, Pole, candidates, divisor, own_candidates
+from symgrad.laws.poles import PASSES_ON, Pole, candidates, divisor, grows, own_candidates
 from symgrad.laws.separate import (
     NONE,
     RULES,
@@ -54,7 +54,7 @@ SMALL = 1.0
 def limit_in_a_parameter(e: Expr) -> Expr | None:
     """F(k x) / kⁿ = xⁿ F(u) / uⁿ for small u = k x, where F is 0/0 and has a limit"""
     for pole in candidates(e):
-        if (found := _near(e, pole)) is not None:
+        if not grows(e, pole) and (found := _near(e, pole)) is not None:
             near, small, axes = found
             far = divided_safely(e, pole, small)
             return select(repeated(small, e, axes), near, far)
@@ -67,8 +67,9 @@ def power_in_a_parameter(e: Expr) -> Expr | None:
     base, exponent = e.args
     if not exponent.type.inexact:
         return None
+    logarithm = exponent * log(base)
     for pole in candidates(exponent):
-        if (found := _near(exponent * log(base), pole)) is not None:
+        if not grows(logarithm, pole) and (found := _near(logarithm, pole)) is not None:
             near, small, axes = found
             far = power(base, divided_safely(exponent, pole, small))
             return select(repeated(small, e, axes), exp(near), far)

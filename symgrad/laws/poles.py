@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from random import Random
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from symgrad.expr import Expr, add, div, literal, literal_value, mul, neg, sub
 from symgrad.laws.norms import squared_length
-from symgrad.laws.separate import LARGEST_SUM, RULES, Term, separate
+from symgrad.laws.separate import LARGEST_SUM, RULES, Term, separate, squares
 from symgrad.ops.entropy import times_log1p_op, times_log_op, xlog1py, xlogy
 from symgrad.ops.norm import ratio
 from symgrad.ops.pointwise import (
@@ -26,7 +29,15 @@ from symgrad.ops.pointwise import (
 )
 from symgrad.ops.reduce import softmax
 from symgrad.ops.shape import broadcast, reduce_sum, reshape_op, uniform_value
-from symgrad.series import has_pole, laurent, leading, real_value
+from symgrad.series import (
+    complex_number,
+    computed,
+    has_pole,
+    laurent,
+    leading,
+    magnitude,
+    real_value,
+)
 from symgrad.structure import bounds
 from symgrad.walk import topological
 
@@ -46,7 +57,7 @@ class Pole:
     centre: float
 
 
-_poles: weakref.WeakKeyDictionary[Expr, tuple[Pole, ...]] = weakref.WeakKeyDictionary()
+_poles: WeakKeyDictionary[Expr, tuple[Pole, ...]] = WeakKeyDictionary()
 
 
 def poles(e: Expr) -> tuple[Pole, ...]:
@@ -86,6 +97,78 @@ def is_infinite(t: Term, centre: float) -> bool:
         return True
     series = laurent(t.whole, centre)
     return series is None or series.valuation < 0
+
+
+STEPS = (2.0**-18, 2.0**-24, 2.0**-30)
+DIRECTIONS = (-0.25 + 1j, 1 + 0.25j)
+"""An essential singularity that is not seen along the first of them is along the second."""
+
+GROWTH = 2
+"""Bits from step to step: a pole has six times its order."""
+
+
+def grows(e: Expr, pole: Pole) -> bool:
+    """Whether a node grows towards a pole if all arrays in it but the variable are unrelated.
+
+    Then no law finds a limit there: this says so at a glance.
+    """
+    known = _growing.setdefault(e, {})
+    if pole not in known:
+        known[pole] = any(_grows_along(e, pole, d) for d in DIRECTIONS)
+    return known[pole]
+
+
+_growing: WeakKeyDictionary[Expr, dict[Pole, bool]] = WeakKeyDictionary()
+
+
+def _grows_along(e: Expr, pole: Pole, direction: complex) -> bool:
+    far, near, nearest = (_magnitude(e, pole, step * direction) for step in STEPS)
+    if far is None or near is None or nearest is None:
+        return False
+    return bool(nearest - near > GROWTH and near - far > GROWTH)
+
+
+def _magnitude(e: Expr, pole: Pole, distance: complex) -> Any:
+    """The binary logarithm of a node near a pole, None where it is not known."""
+    known = _values_near(pole.variable, pole.centre, distance)
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        inside = node.args if node.op in RULES and node not in known else ()
+        if waiting := [a for a in inside if a not in known]:
+            stack.extend(waiting)
+            continue
+        if node not in known:
+            known[node] = _value(node, [known[a] for a in inside])
+        stack.pop()
+    return None if known[e] is None else magnitude(known[e])
+
+
+@lru_cache(maxsize=256)
+def _values_near(v: Expr, centre: float, distance: complex) -> dict[Expr, Any]:
+    """Values of nodes where a variable is near a point, of which it and its square are known."""
+    x = complex_number(centre) + distance
+    return {node: x * x for node in squares(v)} | {v: x}
+
+
+_unrelated: WeakKeyDictionary[Expr, Any] = WeakKeyDictionary()
+_random = Random(0)
+
+
+def _value(e: Expr, operands: list[Any]) -> Any:
+    """The value of a node whose entries are all the same."""
+    if e.op not in RULES and e.op is not literal:
+        return _unrelated.setdefault(e, complex_number(0.5 + _random.random()))
+    if any(x is None for x in operands):
+        return None
+    if e.op in (broadcast, reshape_op):
+        return operands[0]
+    if e.op is reduce_sum:
+        return operands[0] * (e.args[0].type.size // max(e.type.size, 1))
+    try:
+        return computed(e, operands)
+    except (KeyError, ArithmeticError, ValueError, TypeError):
+        return None
 
 
 def own_candidates(e: Expr) -> list[Pole]:

@@ -97,14 +97,20 @@ def powers_with_common_terms(e: Expr) -> Expr | None:
     apart = None if is_given(x) and is_given(y) else difference(x, y)
     if apart is None:
         return None
-    exponent = e.params["exponent"]
+    return apart * quotient_of_powers(x, y, e.params["exponent"])
+
+
+def quotient_of_powers(x: Expr, y: Expr, exponent: int) -> Expr:
+    """(xⁿ - yⁿ) / (x - y) as a polynomial."""
+    found: list[Expr] = []
     while exponent % 2 == 0:
-        apart, x, y, exponent = apart * (x + y), square(x), square(y), exponent // 2
+        found.append(x + y)
+        x, y, exponent = square(x), square(y), exponent // 2
     powers = [
         product([integer_power(b, n) for b, n in ((x, exponent - 1 - i), (y, i)) if n])
         for i in range(exponent if exponent > 1 else 0)
     ]
-    return apart * total([(1.0, p) for p in powers], e.type) if powers else apart
+    return product([*found, total([(1.0, p) for p in powers], (x + y).type)] if powers else found)
 
 
 # Linear forms

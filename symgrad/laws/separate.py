@@ -147,8 +147,16 @@ class Separated:
 
 def separate(e: Expr, v: Expr) -> Separated | None:
     """`e` as a sum of terms in the variable `v`, None if that takes too many."""
-    table = separated_parts(e, v)
-    return None if table is None else table[e]
+    known = _known_sums(v)
+    if e not in known:
+        table = separated_parts(e, v) if all(known.get(a, a) for a in e.args) else None
+        known[e] = None if table is None else table[e]
+    return known[e]
+
+
+@lru_cache(maxsize=32)
+def _known_sums(v: Expr) -> dict[Expr, Separated | None]:
+    return {}
 
 
 def separated_parts(e: Expr, v: Expr) -> dict[Expr, Separated] | None:
@@ -187,7 +195,7 @@ def _known_parts(v: Expr) -> dict[Expr, Separated]:
 @lru_cache(maxsize=32)
 def _given(v: Expr) -> Mapping[Expr, Separated]:
     """The variable and its square."""
-    return {n: _power_of_variable(v, 2) for n in _squares(v)} | {v: _power_of_variable(v, 1)}
+    return {n: _power_of_variable(v, 2) for n in squares(v)} | {v: _power_of_variable(v, 1)}
 
 
 def _power_of_variable(v: Expr, power: int) -> Separated:
@@ -195,7 +203,7 @@ def _power_of_variable(v: Expr, power: int) -> Separated:
     return Separated(tuple(range(v.ndim)), (of_variable(one, Fraction(power)),))
 
 
-def _squares(v: Expr) -> list[Expr]:
+def squares(v: Expr) -> list[Expr]:
     """The nodes that are the square of a root or a length."""
     if v.op is sqrt:
         return [v.args[0]]

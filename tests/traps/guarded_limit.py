@@ -36,6 +36,22 @@ TRAPS = (
         tangent=1.0,
     ),
     Trap("double where", _double_where, 0.0),
+    Trap(
+        "guarded logarithmic mean",
+        lambda a, b: jnp.where(a == b, a, (a - b) / jnp.log(a / b)),
+        2.0,
+        2.0,
+    ),
+    Trap(
+        "utility of constant risk aversion",
+        lambda c, g: jnp.sum(
+            jnp.where(
+                g == 1.0, jnp.log(c), (c ** (1.0 - g) - 1.0) / jnp.where(g == 1.0, 1.0, 1.0 - g)
+            )
+        ),
+        (1.0, 2.0, 4.0),
+        1.0,
+    ),
     Trap("rotation by a vector", _rodrigues, (0.0, 0.0, 0.0)),
     Trap(
         "entries of a guarded array",

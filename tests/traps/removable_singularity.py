@@ -19,6 +19,18 @@ TRAPS = (
     Trap("Langevin function", lambda x: jnp.cosh(x) / jnp.sinh(x) - 1.0 / x, 0.0),
     Trap("difference quotient of roots", lambda x: (jnp.sqrt(1.0 + x) - 1.0) / x, 0.0),
     Trap("through a helper", lambda x: jax.jit(lambda a, b: a / b)(jnp.expm1(2.0 * x), x), 0.0),
+    Trap(
+        "one compartment, equal rates",
+        lambda a, b, t: jnp.sum(a / (a - b) * (jnp.exp(-b * t) - jnp.exp(-a * t))),
+        2.0,
+        2.0,
+        (0.5, 3.0),
+    ),
+    Trap("quotient of a difference of cubes", lambda x, y: (x**3 - y**3) / (x - y), 1.0, 1.0),
+    Trap("slope of a power", lambda x, y: (x**2.5 - y**2.5) / (x - y), 1.5, 1.5),
+    Trap(
+        "forward difference of a root", lambda x, h: (jnp.sqrt(x + h) - jnp.sqrt(x)) / h, 2.0, 0.0
+    ),
     Trap("Box and Cox", lambda k, x: (x**k - 1.0) / k, 0.0, 3.0),
     Trap("Box and Cox, value", lambda k, x: (x**k - 1.0) / k, 0.0, (2.0, 3.0), order="value"),
     Trap("discount", lambda k, x: jnp.sum((1.0 - jnp.exp(-k * x)) / k), 0.0, (1.0, 2.0, 3.0)),
