@@ -104,10 +104,7 @@ RANGES = (growth.quotient_of_exponentials, growth.quotient_by_expm1, growth.quot
 
 @rewrites(limit_op, exact=False)
 def simplified_function(e: Expr) -> Expr | None:
-    """A function with a removable singularity, with the laws of arithmetic applied to it
-
-    And those of quotients by exponentials, which it keeps where these overflow.
-    """
+    """A function with a removable singularity, with the laws of arithmetic and quotients applied"""
     function = e.params["function"]
     (found,) = simplify(Graph((), (function,)), (ARITHMETIC, RANGES)).outputs
     return None if found is function else limit_op(*e.args, **{**e.params, "function": found})

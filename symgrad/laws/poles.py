@@ -145,10 +145,10 @@ def _magnitude(e: Expr, pole: Pole, distance: complex) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _values_near(v: Expr, centre: float, distance: complex) -> dict[Expr, Any]:
+def _values_near(v: Expr, centre: float, distance: complex) -> WeakKeyDictionary[Expr, Any]:
     """Values of nodes where a variable is near a point, of which it and its square are known."""
     x = complex_number(centre) + distance
-    return {node: x * x for node in squares(v)} | {v: x}
+    return WeakKeyDictionary({node: x * x for node in squares(v)} | {v: x})
 
 
 _unrelated: WeakKeyDictionary[Expr, Any] = WeakKeyDictionary()
