@@ -392,6 +392,11 @@ def _radius(x: Any, y: Any) -> Any:
     return jnp.sqrt(x**2 + y**2)
 
 
+def _angle_by_lengths(x: Any, y: Any) -> Any:
+    lengths = jnp.linalg.norm(x, axis=1) * jnp.sqrt(jnp.sum(y * y, 1))
+    return jnp.arccos(jnp.clip(jnp.sum(x * y, 1) / lengths, -1, 1))
+
+
 def _angle(x: Any, y: Any) -> Any:
     return jnp.arctan2(y, x)
 
@@ -737,6 +742,7 @@ PROGRAMS = [
         lambda x, y: jnp.sum(x * y, 1) / jnp.linalg.norm(y, axis=1),
         *(MIDDLE, MIDDLE),
     ),
+    fires(angles.angle_between_unit_vectors, _angle_by_lengths, (3, 4), (3, 4)),
     fires(quotients.root_of_a_product, lambda x, y: jnp.sqrt(x * y), MIDDLE, MIDDLE),
     fires(quotients.root_of_a_difference, lambda x, y: jnp.sqrt(x**2 - y / 10), MIDDLE, SMALL),
     fires(quotients.share_of_a_sum, lambda x, y: x / (x + y), MIDDLE, MIDDLE),

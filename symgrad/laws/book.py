@@ -112,6 +112,7 @@ RANGES = (
     growth.factor_of_quotient_by_expm1,
     growth.quotient_by_sinh,
     *_rules_of(quotients),
+    *_rules_of(angles),
     *_rules_of(nearly_equal),
     algebra.negative_numerator,
     limits.simplified_function,

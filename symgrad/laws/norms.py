@@ -90,7 +90,10 @@ def length_of_square(e: Expr) -> Expr | None:
 
 
 def _root(e: Expr) -> Expr | None:
-    """√(c Σx²) = √c √Σx² for a number c > 0, also where sums are repeated; √x² = |x|"""
+    """√(c Σx²) = √c √Σx² for a number c > 0, also where sums are repeated; √x² = |x|
+
+    And √(Σx² Σy²) = |x| |y|.
+    """
     if not e.type.real:
         return None
     if e.op in MOVES:
@@ -103,6 +106,10 @@ def _root(e: Expr) -> Expr | None:
         inner = None if root is None else _root(rest)
         if root is not None and inner is not None:
             return e.op(inner, root)
+    if e.op is mul:
+        roots = [length_of_square(a) for a in e.args]
+        if roots[0] is not None and roots[1] is not None:
+            return roots[0] * roots[1]
     return length_of_square(e)
 
 

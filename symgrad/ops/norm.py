@@ -28,36 +28,50 @@ that there could be.
 """
 
 
-def vector_norm(x, axis):
+def scaled_vector_norm(x, axis):
     """The square root of a sum of squares that may leave the range of floats."""
+    dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    far = 2.0 ** (jnp.finfo(x.dtype).maxexp // 2)
+    largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)
+    scale = jnp.where(largest > far**0.5, 1 / far, jnp.where(largest < far**-0.5, far, 1))
+    found = jnp.sqrt(jnp.sum(jnp.square(x * scale), axis)) / jnp.squeeze(scale, axis)
+    return found.astype(dtype)
+
+
+def short_vector_norm(x, axis):
+    """The square root of a sum of squares, of three of which one is in the range of floats."""
     dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
     limits, zero = jnp.finfo(x.dtype), jnp.zeros((), x.dtype)
     far, least = 2.0 ** (limits.maxexp // 2), limits.tiny / limits.eps
 
-    def by_largest(x):
-        largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)
-        scale = jnp.where(largest > far**0.5, 1 / far, jnp.where(largest < far**-0.5, far, 1))
-        return jnp.sqrt(jnp.sum(jnp.square(x * scale), axis)) / jnp.squeeze(scale, axis)
+    def add(xs, ys):
+        return [x + y for x, y in zip(xs, ys, strict=True)]
 
-    def by_three_sums(x):
-        def add(xs, ys):
-            return [x + y for x, y in zip(xs, ys, strict=True)]
+    # Subnormal numbers would be slow; where that sum is read, 8 is nothing.
+    sides = jnp.maximum(jnp.abs(x), 8) / far, x, x * far
+    squares = [jnp.square(side) for side in sides]
+    large, total, small = lax.reduce(squares, [zero, zero, zero], add, axis)
+    scale = jnp.where(total < least, 1 / far, jnp.where(total < jnp.inf, 1, far))
+    found = scale * jnp.sqrt(jnp.where(scale < 1, small, jnp.where(scale > 1, large, total)))
+    return found.astype(dtype)
 
-        # Subnormal numbers would be slow; where that sum is read, 8 is nothing.
-        sides = jnp.maximum(jnp.abs(x), 8) / far, x, x * far
-        squares = [jnp.square(side) for side in sides]
-        large, total, small = lax.reduce(squares, [zero, zero, zero], add, axis)
-        scale = jnp.where(total < least, 1 / far, jnp.where(total < jnp.inf, 1, far))
-        return scale * jnp.sqrt(jnp.where(scale < 1, small, jnp.where(scale > 1, large, total)))
 
-    # What is quickest: few kernels for few entries, one pass along short axes.
-    total = jnp.sum(jnp.square(x), axis)
-    usual = jnp.all((total > least) & (total < jnp.inf))
-    if x.size <= 256:
-        return by_largest(x).astype(dtype)
-    if x.size <= 16 * total.size:
-        return by_three_sums(x).astype(dtype)
-    return lax.cond(usual, lambda _: jnp.sqrt(total), by_largest, x).astype(dtype)
+def vector_norm(x, axis):
+    """The square root of a sum of squares, scaled only where one leaves the range of floats."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    total, limits = jnp.sum(jnp.square(wide), axis), jnp.finfo(wide.dtype)
+    usual = jnp.all((total > limits.tiny / limits.eps) & (total < jnp.inf))
+    return lax.cond(
+        usual, lambda x: jnp.sqrt(total).astype(x.dtype), lambda x: scaled_vector_norm(x, axis), x
+    )
+
+
+def _norm_source(e: Expr) -> str:
+    """What is quickest: few kernels for few entries, one pass along short axes."""
+    (x,) = e.args
+    few, short = x.type.size <= 256, x.type.size <= 16 * e.type.size
+    name = "scaled_vector_norm" if few else "short_vector_norm" if short else "vector_norm"
+    return f"{name}(x, {e.params['axes']})"
 
 
 def _direction(y: Expr, x: Expr) -> Expr:
@@ -71,13 +85,13 @@ def _norm_pullback(g: Expr, y: Expr, x: Expr) -> tuple[Expr]:
 norm = Op(
     "norm",
     reduced_type,
-    lambda e: f"vector_norm(x, {e.params['axes']})",
+    _norm_source,
     Custom(
         _norm_pullback,
         lambda tangents, y, x: reduce_sum(tangents[0] * _direction(y, x), axes=y.params["axes"]),
     ),
     params=("axes",),
-    helpers=(vector_norm,),
+    helpers=(scaled_vector_norm, short_vector_norm, vector_norm),
     flops=lambda e: 4 * e.args[0].type.size,
 )
 """The Euclidean length over `axes`, with slope 0 at 0."""

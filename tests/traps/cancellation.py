@@ -65,4 +65,19 @@ TRAPS = (
         (360.0, 12.0),
         order="value",
     ),
+    Trap(
+        "angle between neighbours",
+        lambda a, b: jnp.arccos(jnp.dot(a, b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))),
+        (1.0, 2.0, 2.0),
+        (1.0, 2.0, 2.0 + 2.0**-7),
+        precisions=("float32", "float64"),
+    ),
+    Trap(
+        "angle between neighbours, clipped",
+        lambda a, b: jnp.arccos(jnp.clip(a @ b / jnp.sqrt((a @ a) * (b @ b)), -1.0, 1.0)),
+        (1.0, 2.0, 2.0),
+        (1.0, 2.0, 2.0 + 2.0**-7),
+        wrt=1,
+        precisions=("float32", "float64"),
+    ),
 )
