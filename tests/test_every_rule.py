@@ -961,14 +961,14 @@ PROGRAMS = [
     fires(norms.power_of_one_half, lambda x: jnp.sum(x**2, 1) ** 0.5),
     fires(norms.even_power_of_length, lambda x: jnp.linalg.norm(x, axis=1) ** 2),
     fires(
-        norms.polar_to_first_coordinate,
+        norms.coordinates_from_polar,
         lambda x, y: _radius(x, y) * jnp.cos(_angle(x, y)),
         (3,),
         (3,),
     ),
     fires(
-        norms.polar_to_second_coordinate,
-        lambda x, y: _radius(x, y) * jnp.sin(_angle(x, y)),
+        norms.coordinates_from_polar,
+        lambda x, y: 2 * _radius(x, y) * y * jnp.sin(_angle(x, y)),
         (3,),
         (3,),
     ),

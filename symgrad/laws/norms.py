@@ -8,7 +8,7 @@ import numpy as np
 
 from symgrad.expr import Expr, add, constant, div, literal_value, mul
 from symgrad.laws.moves import unmoved
-from symgrad.laws.terms import SPREADING, squared
+from symgrad.laws.terms import SPREADING, factors, product, scaled, squared
 from symgrad.ops.contract import inner_axes
 from symgrad.ops.moments import centered, squared_deviations
 from symgrad.ops.norm import direction, hypot, length, norm
@@ -155,7 +155,9 @@ def _scaled_square(e: Expr) -> Expr | None:
         scale = literal_value(factor)
         if scale is not None and 0 < scale < np.inf and (x := squared(rest)) is not None:
             return e.op(x, constant(math.sqrt(float(scale)), e.dtype))
-    return None
+    factor, rest = scaled(e)
+    x = squared(rest) if 0 < factor < np.inf else None
+    return None if x is None else x * constant(math.sqrt(factor), e.dtype)
 
 
 @rewrites(sqrt, exact=False, protects=SQUARES)
@@ -230,14 +232,21 @@ def guarded_hypotenuse(e: Expr) -> Expr | None:
     return size if infinite == {abs_(x) for x in operands} else None
 
 
-@equation(exact=False, protects=SQUARES)
-def polar_to_first_coordinate(x, y):
-    return hypot(x, y) * cos(arctan2(y, x)), select(ne(y, y), y, x)
-
-
-@equation(exact=False, protects=SQUARES)
-def polar_to_second_coordinate(x, y):
-    return hypot(x, y) * sin(arctan2(y, x)), select(ne(x, x), x, y)
+@rewrites(mul, exact=False, protects=SQUARES)
+def coordinates_from_polar(e: Expr) -> Expr | None:
+    """√(x² + y²) cos(arctan2(y, x)) = x, and y with the sine, also among other factors"""
+    parts = factors(e) or []
+    for turn in parts:
+        if turn.op not in (cos, sin) or turn.args[0].op is not arctan2:
+            continue
+        y, x = turn.args[0].args
+        size = next((p for p in parts if p.op is hypot and set(p.args) == {x, y}), None)
+        if size is not None:
+            found, other = (x, y) if turn.op is cos else (y, x)
+            parts.remove(turn)
+            parts.remove(size)
+            return product([*parts, select(ne(other, other), other, found)])
+    return None
 
 
 @rewrites(div, exact=False, protects="cancellation in the slope")
