@@ -43,6 +43,10 @@ BY_REASON: dict[str, tuple[str, ...]] = {
     "the logarithm beside a weight of nearly 1 has rounded to 0": (
         "saturated_primitive/entropy_of_a_confident_choice[float64: forward]",
     ),
+    "not rescaled": (
+        "overflow_scale/weighted_hypotenuse[float32: layer]",
+        "overflow_scale/weighted_hypotenuse[bfloat16: layer]",
+    ),
 }
 
 FAILING = {trap: reason for reason, traps in BY_REASON.items() for trap in traps}

@@ -48,6 +48,7 @@ TRAPS = (
     ),
     Trap("potential of Lennard and Jones", lambda r: 1.0 / r**12 - 1.0 / r**6, 1e4),
     Trap("quadratic formula", lambda b: jnp.sqrt(b * b - 4.0 * 3.0 * 2.0), 1e25),
+    Trap("weighted hypotenuse", lambda a, b: jnp.sqrt(2 * a * a + 3 * b * b), 3e20, 4e20),
     Trap("reduced mass", lambda x, y: x * y / (x + y), 1e25, 3e25, order="value"),
     Trap("share of a square", lambda x, y: x**2 / (x**2 + y**2), 1e25, 2e25, order="value"),
     Trap(
