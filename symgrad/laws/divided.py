@@ -109,25 +109,59 @@ def _over_shape(x: Expr, shape: tuple[int, ...]) -> Expr:
 
 
 def _divides(e: Expr) -> bool:
-    return e.op is div or (e.op in (mul, broadcast) and any(map(_divides, e.args)))
+    """Whether there is a divisor among the first factors of a product."""
+    seen: dict[Expr, None] = {}
+    stack = [e]
+    while stack and len(seen) <= LONGEST:
+        node = stack.pop()
+        if node.op is div:
+            return True
+        if node not in seen:
+            seen[node] = None
+            stack.extend(node.args if node.op in (mul, broadcast) else ())
+    return False
 
 
-def _factored(e: Expr, depth: int = LONGEST) -> Expr:
+def _factored(e: Expr) -> Expr:
     """A product that was repeated as the product of its factors, each of them repeated."""
-    inner = e.args[0] if e.op is broadcast else e
-    if inner.op not in (mul, div) or not depth:
-        return e
-    args = inner.args
-    if e.op is broadcast:
-        args = tuple(broadcast(a, **e.params) if a.shape == inner.shape else a for a in args)
-    return inner.op(*(_factored(a, depth - 1) for a in args))
+    opened: dict[Expr, tuple[Expr, ...]] = {}
+    done: dict[Expr, Expr] = {}
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        inner = node.args[0] if node.op is broadcast else node
+        if node not in opened and (inner.op not in (mul, div) or len(opened) == LONGEST):
+            done[node] = node
+        elif node not in done:
+            args = opened.setdefault(node, _repeated_args(node, inner))
+            if waiting := [a for a in args if a not in done]:
+                stack.extend(waiting)
+                continue
+            done[node] = inner.op(*(done[a] for a in args))
+        stack.pop()
+    return done[e]
+
+
+def _repeated_args(e: Expr, inner: Expr) -> tuple[Expr, ...]:
+    if e is inner:
+        return inner.args
+    return tuple(broadcast(a, **e.params) if a.shape == inner.shape else a for a in inner.args)
 
 
 def _with_factors(e: Expr, new: Mapping[Expr, Expr]) -> Expr:
     """A product with other factors."""
-    if e in new:
-        return new[e]
-    return e.op(*(_with_factors(a, new) for a in e.args)) if e.op in (mul, div) else e
+    done = dict(new)
+    stack = [e]
+    while stack:
+        node = stack[-1]
+        if node not in done:
+            args = node.args if node.op in (mul, div) else ()
+            if waiting := [a for a in args if a not in done]:
+                stack.extend(waiting)
+                continue
+            done[node] = node.op(*(done[a] for a in args)) if args else node
+        stack.pop()
+    return done[e]
 
 
 def _slope(values: Expr, divisor: Expr) -> Slope | None:
