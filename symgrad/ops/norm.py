@@ -33,8 +33,8 @@ def scaled_vector_norm(x, axis):
     dtype, x = x.dtype, x.astype(jnp.promote_types(x.dtype, jnp.float32))
     far = 2.0 ** (jnp.finfo(x.dtype).maxexp // 2)
     largest = jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)
-    scale = jnp.where(largest > far**0.5, 1 / far, jnp.where(largest < far**-0.5, far, 1))
-    found = jnp.sqrt(jnp.sum(jnp.square(x * scale), axis)) / jnp.squeeze(scale, axis)
+    scale = jnp.where(largest > far**0.5, far, jnp.where(largest < far**-0.5, 1 / far, 1))
+    found = jnp.squeeze(scale, axis) * jnp.sqrt(jnp.sum(jnp.square(x / scale), axis))
     return found.astype(dtype)
 
 
