@@ -10,7 +10,7 @@ from symgrad.laws.terms import SPREADING, number, scaled, terms, total
 from symgrad.ops.odds import log_odds_op, one_minus_softmax_op
 from symgrad.ops.pointwise import expm1, log1p, softplus, square
 from symgrad.ops.reduce import log_softmax, logsumexp, reduce_max, softmax
-from symgrad.ops.shape import concatenate, reduce_sum, reshape, reshape_op, slice_
+from symgrad.ops.shape import reduce_sum, reshape, reshape_op, slice_
 from symgrad.pattern import equation, rewrites
 
 PROTECTS = "a weight that rounds to 1"
@@ -61,18 +61,18 @@ def _sum_of_margins(e: Expr) -> Expr | None:
 
 @rewrites(slice_, exact=False, written_only=True, protects=PROTECTS)
 def log_of_one_weight(e: Expr) -> Expr | None:
-    """log_softmax(x)[i] = -softplus(logsumexp(x without x[i]) - x[i])"""
+    """log_softmax(x)[i] = -softplus(-log_odds(x)[i])"""
     (log_weights,) = e.args
-    if log_weights.op is not log_softmax:
+    if log_weights.op is not log_softmax or number(*log_weights.args) is not None:
         return None
     (x,), axis = log_weights.args, log_weights.params["axis"]
-    found = _odds_against(e, x, axis)
-    return None if found is None else reshape(-softplus(found), shape=e.shape)
+    found = _odds_of_entry(e, x, axis)
+    return None if found is None else -softplus(-found)
 
 
 @rewrites(add, sub, exact=False, written_only=True, protects=PROTECTS)
 def entry_less_logsumexp(e: Expr) -> Expr | None:
-    """x[i] - logsumexp(x) = -softplus(logsumexp(x without x[i]) - x[i])"""
+    """x[i] - logsumexp(x) = -softplus(-log_odds(x)[i])"""
     parts = terms(e) if e.type.real else None
     for (i, (c, first)), (j, (k, second)) in itertools.permutations(enumerate(parts or ()), 2):
         if first is None or second is None or second.op is not logsumexp or c != -k:
@@ -80,33 +80,18 @@ def entry_less_logsumexp(e: Expr) -> Expr | None:
         if first.op is not reshape_op or first.args[0].op is not slice_:
             continue
         (entry,), (x,), axis = first.args, second.args, second.params["axis"]
-        found = _odds_against(entry, x, axis) if entry.args[0] is x else None
-        if found is not None and found.shape == first.shape == e.shape:
+        found = _odds_of_entry(entry, x, axis) if entry.args[0] is x else None
+        if found is not None and first.type.size == second.type.size and first.shape == e.shape:
             rest = [p for n, p in enumerate(parts or ()) if n not in (i, j)]
-            return total([(-c, softplus(found)), *rest], e.type)
+            return total([(-c, softplus(-reshape(found, shape=e.shape))), *rest], e.type)
     return None
 
 
-def _odds_against(entry: Expr, x: Expr, axis: int) -> Expr | None:
-    """logsumexp(x without x[i]) - x[i], where a slice takes one entry along an axis."""
-    count = x.shape[axis]
-    if entry.shape[axis] != 1 or count == 1 or number(x) is not None:
+def _odds_of_entry(entry: Expr, x: Expr, axis: int) -> Expr | None:
+    """The logarithm of the odds of the weight at which a slice takes one entry along an axis."""
+    if entry.shape[axis] != 1 or x.shape[axis] == 1:
         return None
-    here = entry.params["start"][axis]
-    ends = [(start, stop) for start, stop in ((0, here), (here + 1, count)) if start < stop]
-    others = [_along(entry, x, axis, *interval) for interval in ends]
-    rest = others[0] if len(others) == 1 else concatenate(*others, axis=axis)
-    kept = tuple(n for a, n in enumerate(entry.shape) if a != axis)
-    alone = rest.shape[axis] == 1
-    rest = reshape(rest, shape=kept) if alone else logsumexp(rest, axis=axis)
-    return rest - reshape(slice_(x, **entry.params), shape=kept)
-
-
-def _along(e: Expr, x: Expr, axis: int, start: int, stop: int) -> Expr:
-    """The entries of x that a slice has, but those from start to stop along one axis."""
-    ends = {"start": start, "stop": stop, "step": 1}
-    changed = {k: (*e.params[k][:axis], v, *e.params[k][axis + 1 :]) for k, v in ends.items()}
-    return slice_(x, **{**e.params, **changed})
+    return slice_(log_odds_op(x, axis=axis), **entry.params)
 
 
 @rewrites(reduce_max, exact=False, written_only=True, protects=PROTECTS)

@@ -44,6 +44,7 @@ one_minus_softmax_op = Op(
 
 def log_odds(x, axis):
     """log(p / (1 - p)) of p = softmax(x): x less the logsumexp of the others."""
+    x = x - jnp.max(x, axis, keepdims=True)
     weights = jax.nn.softmax(x, axis)
     large = weights > 0.5
     others = jax.nn.logsumexp(jnp.where(large, -jnp.inf, x), axis, keepdims=True)

@@ -49,7 +49,10 @@ TRAPS = (
     Trap("drop below the horizon", lambda r, d: r - r * jnp.cos(d / r), 4194304.0, 4.0, wrt=1),
     Trap("charge of a capacitor", lambda q, t: q - q * jnp.exp(-t), 3.0, 2.0**-20),
     Trap(
-        "compound interest, over many periods", lambda r, n: jnp.sum((1.0 + r) ** n - 1.0), (1e-5, 1e-3), (360.0, 2.0)
+        "compound interest, over many periods",
+        lambda r, n: jnp.sum((1.0 + r) ** n - 1.0),
+        (1e-5, 1e-3),
+        (360.0, 2.0),
     ),
     Trap(
         "interest on a loan, by its years",
