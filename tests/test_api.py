@@ -962,10 +962,11 @@ def test_a_step_count_needs_no_new_program():
         return jnp.sum(w**2) / (1 + step) if train else jnp.sum(w)
 
     slope = sg.grad(loss)
-    for step in range(4):
-        agree(slope(X, True, step), jax.grad(loss)(X, True, step), 1e-6)
-    counted = [t for t in traced if not isinstance(t[1], int)]
-    assert len(counted) < 4
+    agree(slope(X, True, 0), 2 * X, 1e-6)
+    traced.clear()
+    for step in range(1, 4):
+        agree(slope(X, True, step), 2 * X / (1 + step), 1e-6)
+    assert not traced
 
 
 def test_auxiliary_output_may_be_anything():
@@ -1009,12 +1010,12 @@ def slow_to_trace(x):
     return jnp.sum(x**2)
 
 
-@pytest.mark.parametrize("by_hand", [False, True], ids=["rich", "plain"])
-def test_phases_that_take_long_announce_themselves(watched, by_hand, capsys, monkeypatch):
-    if by_hand:
-        monkeypatch.setitem(sys.modules, "rich.progress", None)
-    else:
+@pytest.mark.parametrize("with_rich", [True, False], ids=["rich", "plain"])
+def test_phases_that_take_long_announce_themselves(watched, with_rich, capsys, monkeypatch):
+    if with_rich:
         importlib.import_module("rich.progress")
+    else:
+        monkeypatch.setitem(sys.modules, "rich.progress", None)
     agree(sg.grad(slow_to_trace)(X), 2 * X, 1e-6)
     said = capsys.readouterr().err
     assert "symgrad: trace" in said
@@ -1029,4 +1030,7 @@ def test_phases_say_nothing_where_nobody_watches(capsys, monkeypatch):
 def test_mistakes_end_the_announcement(watched):
     with pytest.raises(sg.SymgradError):
         sg.grad(lambda x: time.sleep(0.1) or jnp.ones(3) @ jnp.ones(2))(X)
-    assert not [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(5)
+            assert not thread.is_alive()

@@ -32,8 +32,6 @@ HARMLESS = 30.0
 Name = int | str
 """An axis: where it is in the quotient, or a name of its own for one that is summed over."""
 Names = tuple[Name, ...]
-Shift = Callable[[Names, tuple[int, ...]], Expr]
-"""What is taken off exponents with such axes."""
 
 
 @rewrites(div, exact=False, written_only=True, protects=OVERFLOW)
@@ -106,11 +104,8 @@ def _aligned(x: Expr, names: Names, leaf: _Leaf) -> Expr:
     if order != tuple(range(len(order))):
         x = transpose(x, permutation=order)
     axes = tuple(sorted(places))
-    return (
-        x
-        if axes == tuple(range(leaf.node.ndim))
-        else broadcast(x, shape=leaf.node.shape, axes=axes)
-    )
+    whole = axes == tuple(range(leaf.node.ndim))
+    return x if whole else broadcast(x, shape=leaf.node.shape, axes=axes)
 
 
 def _may_leave_the_range(leaf: _Leaf) -> bool:

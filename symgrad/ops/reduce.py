@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from jax import lax
 
-from symgrad.expr import CONSTANT, Custom, Expr, Linear, Op, Shape, Type, no_flops
+from symgrad.expr import CONSTANT, Custom, Expr, Linear, Op, Shape, Type, add, no_flops
 from symgrad.ops import accurate
 from symgrad.ops.pointwise import TRANSCENDENTAL, convert, eq, select
 from symgrad.ops.shape import (
@@ -210,6 +211,10 @@ def _off_mean(x: Expr, weights: Expr, axis: int) -> Expr:
     return x - inner_product(weights, x, axis)
 
 
+def off_share(x: Expr, weights: Expr, axis: int) -> Expr:
+    return x - weights * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
+
+
 def _slope_pullback(g: Expr, y: Expr, x: Expr, weights: Expr) -> tuple[Expr, Expr]:
     """That of the weights up to a constant, which does not change their sum."""
     axis = y.params["axis"]
@@ -221,14 +226,10 @@ def _slope_push(tangents: tuple[Expr | None, ...], y: Expr, x: Expr, weights: Ex
     """The tangents of weights add up to zero, so x may be moved by a constant."""
     axis = y.params["axis"]
     moved, shifted = tangents
-    along = None if moved is None else softmax_slope(moved, weights, axis=axis)
-    if shifted is None:
-        assert along is not None
-        return along
-    turned = shifted * _off_mean(x, weights, axis)
-    total = expand(reduce_sum(turned, axes=(axis,)), (axis,), x.shape)
-    found = turned - weights * total
-    return found if along is None else along + found
+    parts = [] if moved is None else [softmax_slope(moved, weights, axis=axis)]
+    if shifted is not None:
+        parts.append(off_share(shifted * _off_mean(x, weights, axis), weights, axis))
+    return functools.reduce(add, parts)
 
 
 softmax_slope = Op(
@@ -265,10 +266,6 @@ softmax = Op(
 )
 
 
-def off_share(x: Expr, weights: Expr, axis: int) -> Expr:
-    return x - weights * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
-
-
 def _log_slope_pullback(g: Expr, y: Expr, x: Expr, weights: Expr) -> tuple[Expr, Expr]:
     axis = y.params["axis"]
     total = expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
@@ -278,12 +275,10 @@ def _log_slope_pullback(g: Expr, y: Expr, x: Expr, weights: Expr) -> tuple[Expr,
 def _log_slope_push(tangents: tuple[Expr | None, ...], y: Expr, x: Expr, weights: Expr) -> Expr:
     axis = y.params["axis"]
     moved, shifted = tangents
-    along = None if moved is None else log_softmax_slope(moved, weights, axis=axis)
-    if shifted is None:
-        assert along is not None
-        return along
-    turned = shifted * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)
-    return -turned if along is None else along - turned
+    parts = [] if moved is None else [log_softmax_slope(moved, weights, axis=axis)]
+    if shifted is not None:
+        parts.append(-(shifted * expand(reduce_sum(x, axes=(axis,)), (axis,), x.shape)))
+    return functools.reduce(add, parts)
 
 
 log_softmax_slope = Op(

@@ -112,7 +112,6 @@ TRAPS = (
             / jnp.sum(jnp.where(x > 920.0, 0.0, jnp.exp(x)))
         ),
         (900.0, 960.0, 902.0),
-        units=4.0,
     ),
     Trap(
         "effective sample size",
